@@ -1,0 +1,1 @@
+"""Behaviour that multiprocessing defines, tested on multiprocessing itself and on interproc."""

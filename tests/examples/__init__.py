@@ -1,0 +1,1 @@
+"""Tests that every example and every README block runs."""

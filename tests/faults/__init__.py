@@ -1,0 +1,1 @@
+"""Tests of deaths, damage and exhaustion."""
