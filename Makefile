@@ -49,7 +49,7 @@ lint: $(STAMPS)/package $(STAMPS)/lint
 	$(BIN)/ruff check .
 	$(BIN)/mypy | sed -e 's|^[^ ]*/site-packages/interproc/_core.pyi|src/interproc/_core/_core.pyi|' \
 		-e 's|^[^ ]*/site-packages/interproc/|src/interproc/|'
-	$(COMPILER) -std=gnu11 -D_GNU_SOURCE -DIP_FAULT_POINTS -Icore -Wall -Wextra -Werror \
+	$(COMPILER) -std=gnu11 -D_GNU_SOURCE= -DIP_FAULT_POINTS -Icore -Wall -Wextra -Werror \
 		-fsyntax-only core/*.c tests/core/*.c
 
 sanitize:
