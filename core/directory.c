@@ -1,0 +1,496 @@
+/* directory.c: objects: creation, holding, letting go, freeing. */
+#include "directory.h"
+
+#include <string.h>
+
+#include "fault.h"
+#include "heap.h"
+#include "member.h"
+#include "ring.h"
+
+#define DOOMED 0x80u
+#define SET(word, value) IP_TRY(ip_journal_set(arena, &arena->header->lock, (word), (value)))
+
+static uint64_t pack(int kind, bool doomed, uint32_t generation) {
+    return (uint64_t)kind | (doomed ? DOOMED : 0) | (uint64_t)generation << 8;
+}
+static int kind_of(uint64_t state) { return (int)(state & 0x7F); }
+static bool is_doomed(uint64_t state) { return state & DOOMED; }
+static uint32_t generation_of(uint64_t state) { return (uint32_t)(state >> 8); }
+
+uint64_t ip_object_size(unsigned ends) {
+    uint64_t size = sizeof(ip_object) + ends * sizeof(ip_end);
+    return (size + IP_CACHE_LINE - 1) & ~(uint64_t)(IP_CACHE_LINE - 1);
+}
+
+static ip_entry *entry_at(const ip_arena *arena, uint64_t index) {
+    return (ip_entry *)ip_at(arena, arena->directory) + index;
+}
+
+static ip_status used_entries(ip_arena *arena, uint64_t *used) {
+    IP_READ(&arena->header->directory_used, *used);
+    return *used <= IP_OBJECTS_MAX ? IP_OK : IP_CORRUPT;
+}
+
+static ip_status take(ip_arena *arena) { return ip_lock_take(arena, &arena->header->lock, true); }
+
+static ip_status conclude(ip_arena *arena, ip_status status) {
+    if (status == IP_OK)
+        ip_journal_commit(&arena->header->lock);
+    else
+        ip_journal_rollback(arena, &arena->header->lock);
+    ip_lock_release(&arena->header->lock);
+    return status;
+}
+
+/* The checked body of an entry in use. */
+static ip_status body_of(ip_arena *arena, uint64_t index, uint64_t state, ip_object **object, unsigned *ends) {
+    uint64_t at, kind, back, size;
+    ip_block *block;
+    IP_READ(&entry_at(arena, index)->body, at);
+    IP_TRY(ip_heap_block(arena, at, &block, &size));
+    *object = ip_at(arena, at);
+    IP_READ(&(*object)->kind, kind);
+    IP_READ(&(*object)->index, back);
+    *ends = (unsigned)(kind >> 8 & 0xFF);
+    if ((int)(kind & 0xFF) != kind_of(state) || back != index || *ends < 1 || *ends > 2 || size < ip_object_size(*ends))
+        return IP_CORRUPT;
+    return IP_OK;
+}
+
+ip_status ip_object_find(ip_arena *arena, ip_id id, int *kind, ip_object **object) {
+    uint64_t used, state;
+    unsigned ends;
+    IP_TRY(used_entries(arena, &used));
+    if (id.index >= used) return IP_FREED;
+    IP_READ(&entry_at(arena, id.index)->state, state);
+    *kind = kind_of(state);
+    if (!*kind || is_doomed(state) || generation_of(state) != id.generation) return IP_FREED;
+    return body_of(arena, id.index, state, object, &ends);
+}
+
+static ip_status find_end(ip_arena *arena, ip_id id, unsigned end, ip_object **object, unsigned *ends) {
+    int kind;
+    uint64_t word;
+    IP_TRY(ip_object_find(arena, id, &kind, object));
+    IP_READ(&(*object)->kind, word);
+    *ends = (unsigned)(word >> 8 & 0xFF);
+    return end < *ends ? IP_OK : IP_FREED;
+}
+
+static ip_status set_bit(ip_arena *arena, ip_object *object, unsigned end, uint32_t member, bool on) {
+    uint64_t word, bit = UINT64_C(1) << member % IP_HOLDER_BITS;
+    ip_word *holders = &object->ends[end].holders[member / IP_HOLDER_BITS];
+    IP_READ(holders, word);
+    if (((word & bit) != 0) == on) return IP_OK;
+    return ip_journal_set(arena, &arena->header->lock, holders, on ? word | bit : word & ~bit);
+}
+
+static ip_status end_is_empty(ip_object *object, unsigned end, bool *empty) {
+    uint64_t word;
+    *empty = false;
+    IP_READ(&object->ends[end].transit, word);
+    if (word) return IP_OK;
+    for (unsigned i = 0; i < IP_HOLDER_WORDS; i++) {
+        IP_READ(&object->ends[end].holders[i], word);
+        if (word) return IP_OK;
+    }
+    *empty = true;
+    return IP_OK;
+}
+
+/* After a bit was cleared or a handle arrived: notes empty ends; dooms the object if all are. */
+static ip_status settle(ip_arena *arena, ip_object *object, unsigned ends) {
+    uint64_t vacated, index, state, now;
+    bool empty;
+    IP_READ(&object->vacated, vacated);
+    now = vacated;
+    for (unsigned end = 0; end < ends; end++) {
+        if (now >> end & 1) continue;
+        IP_TRY(end_is_empty(object, end, &empty));
+        if (empty) now |= UINT64_C(1) << end;
+    }
+    if (now == vacated) return IP_OK;
+    SET(&object->vacated, now);
+    if (now != (UINT64_C(1) << ends) - 1) return IP_OK;
+    IP_READ(&object->index, index);
+    IP_READ(&entry_at(arena, index)->state, state);
+    SET(&entry_at(arena, index)->state, state | DOOMED);
+    return IP_OK;
+}
+
+static ip_status take_entry(ip_arena *arena, uint64_t *index) {
+    ip_header *header = arena->header;
+    uint64_t free, next, used;
+    IP_READ(&header->directory_free, free);
+    if (free) {
+        *index = free - 1;
+        IP_TRY(used_entries(arena, &used));
+        if (*index >= used) return IP_CORRUPT;
+        IP_READ(&entry_at(arena, *index)->next, next);
+        SET(&header->directory_free, next);
+        return IP_OK;
+    }
+    IP_TRY(used_entries(arena, &used));
+    if (used == IP_OBJECTS_MAX) return IP_CROWDED;
+    IP_TRY(ip_arena_commit(arena, arena->directory, &header->committed_directory, (used + 1) * sizeof(ip_entry)));
+    ip_entry *entry = entry_at(arena, used);
+    ip_set(&entry->state, 0);
+    ip_set(&entry->body, 0);
+    ip_set(&entry->next, 0);
+    ip_set(&entry->name, 0);
+    SET(&header->directory_used, used + 1);
+    *index = used;
+    return IP_OK;
+}
+
+static uint64_t hash_of(const char *name, uint64_t size) {
+    uint64_t hash = ip_sum(name, size, 1) & IP_PAYLOAD_MAX;
+    return hash ? hash : 1;
+}
+
+static ip_status read_name(ip_arena *arena, ip_object *object, char *name, uint64_t *size) {
+    uint64_t at, sum, room;
+    ip_block *block;
+    IP_READ(&object->name, at);
+    IP_READ(&object->name_size, *size);
+    IP_READ(&object->name_sum, sum);
+    if (!at) {
+        *size = 0;
+        return IP_OK;
+    }
+    IP_TRY(ip_heap_block(arena, at, &block, &room));
+    if (*size > IP_NAME_MAX || *size > room) return IP_CORRUPT;
+    memcpy(name, ip_at(arena, at), *size);
+    return hash_of(name, *size) == sum ? IP_OK : IP_CORRUPT;
+}
+
+static ip_status find_name(ip_arena *arena, const char *name, uint64_t size, uint64_t *index) {
+    uint64_t used, state, hash, mine = hash_of(name, size), its_size;
+    char its[IP_NAME_MAX];
+    ip_object *object;
+    unsigned ends;
+    IP_TRY(used_entries(arena, &used));
+    for (*index = 0; *index < used; ++*index) {
+        IP_READ(&entry_at(arena, *index)->name, hash);
+        if (hash != mine) continue;
+        IP_READ(&entry_at(arena, *index)->state, state);
+        if (!kind_of(state) || is_doomed(state)) continue;
+        IP_TRY(body_of(arena, *index, state, &object, &ends));
+        IP_TRY(read_name(arena, object, its, &its_size));
+        if (its_size == size && memcmp(its, name, size) == 0) return IP_OK;
+    }
+    return IP_FREED;
+}
+
+typedef struct {
+    int kind;
+    unsigned ends, hold_mask;
+    uint64_t body_size;
+    const char *name;
+    uint64_t name_size;
+    ip_maker make;
+    void *context;
+} recipe;
+
+static ip_status create(ip_arena *arena, const recipe *r, ip_id *id, ip_object **object) {
+    uint64_t index, at, state, name_at = 0;
+    IP_TRY(take_entry(arena, &index));
+    IP_TRY(ip_heap_alloc(arena, r->body_size, 0, &at));
+    if (r->name_size) {
+        IP_TRY(ip_heap_alloc(arena, r->name_size, 0, &name_at));
+        memcpy(ip_at(arena, name_at), r->name, r->name_size);
+    }
+    *object = ip_at(arena, at);
+    uint64_t words = ip_object_size(r->ends) / sizeof(ip_word);
+    for (uint64_t i = 0; i < words; i++) ip_set((ip_word *)*object + i, 0);
+    ip_set(&(*object)->index, index);
+    ip_set(&(*object)->kind, (uint64_t)r->kind | (uint64_t)r->ends << 8);
+    ip_set(&(*object)->name, name_at);
+    ip_set(&(*object)->name_size, r->name_size);
+    ip_set(&(*object)->name_sum, r->name_size ? hash_of(r->name, r->name_size) : 0);
+    IP_TRY(r->make(arena, *object, r->context));
+    for (unsigned end = 0; end < r->ends; end++)
+        if (r->hold_mask >> end & 1) IP_TRY(set_bit(arena, *object, end, arena->self, true));
+    ip_entry *entry = entry_at(arena, index);
+    IP_READ(&entry->state, state);
+    uint32_t generation = generation_of(state) + 1;
+    SET(&entry->body, at);
+    SET(&entry->name, r->name_size ? hash_of(r->name, r->name_size) : 0);
+    SET(&entry->state, pack(r->kind, false, generation));
+    *id = (ip_id){(uint32_t)index, generation};
+    return IP_OK;
+}
+
+static ip_status open_or_create(ip_arena *arena, const recipe *r, ip_id *id, ip_object **object, bool *created) {
+    uint64_t index, state;
+    unsigned ends;
+    *created = true;
+    if (!r->name_size) return create(arena, r, id, object);
+    ip_status status = find_name(arena, r->name, r->name_size, &index);
+    if (status == IP_FREED) return create(arena, r, id, object);
+    if (status != IP_OK) return status;
+    *created = false;
+    IP_READ(&entry_at(arena, index)->state, state);
+    if (kind_of(state) != r->kind) return IP_EXISTS;
+    IP_TRY(body_of(arena, index, state, object, &ends));
+    for (unsigned end = 0; end < ends; end++)
+        if (r->hold_mask >> end & 1) IP_TRY(set_bit(arena, *object, end, arena->self, true));
+    *id = (ip_id){(uint32_t)index, generation_of(state)};
+    return IP_OK;
+}
+
+ip_status ip_object_open(ip_arena *arena, int kind, unsigned ends, unsigned hold_mask, uint64_t body_size,
+                         const char *name, uint64_t name_size, ip_maker make, void *context, ip_id *id,
+                         ip_object **object, bool *created) {
+    recipe r = {kind, ends, hold_mask, body_size, name, name_size, make, context};
+    if (name_size > IP_NAME_MAX) return IP_TOO_LONG;
+    IP_TRY(take(arena));
+    return conclude(arena, open_or_create(arena, &r, id, object, created));
+}
+
+/* Wakes whoever waits on the object, to look at who is still there. */
+static void wake_all(ip_arena *arena, ip_object *object, int kind) {
+    if (kind == IP_QUEUE || kind == IP_PIPE) ip_ring_wake_all(arena, object, kind);
+}
+
+static ip_status hold(ip_arena *arena, ip_id id, unsigned end, uint32_t member) {
+    ip_object *object;
+    unsigned ends;
+    uint64_t vacated;
+    if (member >= IP_MEMBERS_MAX) return IP_CORRUPT;
+    IP_TRY(find_end(arena, id, end, &object, &ends));
+    IP_READ(&object->vacated, vacated);
+    if (vacated >> end & 1) return IP_FREED;
+    return set_bit(arena, object, end, member, true);
+}
+
+ip_status ip_object_hold(ip_arena *arena, ip_id id, unsigned end, uint32_t member) {
+    IP_TRY(take(arena));
+    return conclude(arena, hold(arena, id, end, member));
+}
+
+static ip_status let_go(ip_arena *arena, ip_object *object, unsigned ends, unsigned end, uint32_t member) {
+    IP_TRY(set_bit(arena, object, end, member, false));
+    return settle(arena, object, ends);
+}
+
+static ip_status find_and_let_go(ip_arena *arena, ip_id id, unsigned end, ip_object **object) {
+    unsigned ends;
+    IP_TRY(find_end(arena, id, end, object, &ends));
+    return let_go(arena, *object, ends, end, arena->self);
+}
+
+/* Was the object doomed by what was just done? Called without the lock: its memory may be another's by now, so it is the entry that is looked at. */
+static ip_status after_letting_go(ip_arena *arena, ip_id id) {
+    uint64_t state;
+    IP_READ(&entry_at(arena, id.index)->state, state);
+    if (generation_of(state) != id.generation || !kind_of(state)) return IP_OK;
+    if (is_doomed(state)) return ip_directory_sweep(arena);
+    return IP_OK;
+}
+
+ip_status ip_object_release(ip_arena *arena, ip_id id, unsigned end) {
+    ip_object *object = NULL;
+    uint64_t kind = 0;
+    IP_TRY(take(arena));
+    ip_status status = find_and_let_go(arena, id, end, &object);
+    if (status == IP_OK && ip_get(&object->kind, &kind)) wake_all(arena, object, (int)(kind & 0xFF));
+    IP_TRY(conclude(arena, status));
+    return after_letting_go(arena, id);
+}
+
+ip_status ip_object_depart(ip_arena *arena, ip_id id, unsigned end) {
+    ip_object *object;
+    unsigned ends;
+    uint64_t transit;
+    IP_TRY(find_end(arena, id, end, &object, &ends));
+    IP_READ(&object->ends[end].transit, transit);
+    SET(&object->ends[end].transit, transit + 1);
+    return IP_OK;
+}
+
+ip_status ip_object_arrive(ip_arena *arena, ip_id id, unsigned end, bool hold_it) {
+    ip_object *object;
+    unsigned ends;
+    uint64_t transit;
+    IP_TRY(find_end(arena, id, end, &object, &ends));
+    IP_READ(&object->ends[end].transit, transit);
+    if (!transit) return IP_CORRUPT;
+    if (hold_it) IP_TRY(set_bit(arena, object, end, arena->self, true));
+    SET(&object->ends[end].transit, transit - 1);
+    return settle(arena, object, ends);
+}
+
+static ip_status share_all(ip_arena *arena, uint32_t member) {
+    uint64_t used, state, word;
+    ip_object *object;
+    unsigned ends;
+    IP_TRY(used_entries(arena, &used));
+    for (uint64_t i = 0; i < used; i++) {
+        IP_READ(&entry_at(arena, i)->state, state);
+        if (!kind_of(state) || is_doomed(state)) continue;
+        IP_TRY(body_of(arena, i, state, &object, &ends));
+        for (unsigned end = 0; end < ends; end++) {
+            IP_READ(&object->ends[end].holders[arena->self / IP_HOLDER_BITS], word);
+            if (!(word >> arena->self % IP_HOLDER_BITS & 1)) continue;
+            /* Not journaled: should this process die here, the reserved slot is buried, with whatever bits it has. */
+            ip_word *holders = &object->ends[end].holders[member / IP_HOLDER_BITS];
+            IP_READ(holders, word);
+            ip_set(holders, word | UINT64_C(1) << member % IP_HOLDER_BITS);
+            FAULT("directory.shared");
+        }
+    }
+    return IP_OK;
+}
+
+ip_status ip_directory_share_all(ip_arena *arena, uint32_t member) {
+    if (member >= IP_MEMBERS_MAX) return IP_CORRUPT;
+    IP_TRY(take(arena));
+    return conclude(arena, share_all(arena, member));
+}
+
+/* Clears the member's bits on the object of one entry; under the arena lock. */
+static ip_status release_entry(ip_arena *arena, uint64_t index, uint32_t member) {
+    uint64_t state, word;
+    ip_object *object;
+    unsigned ends;
+    bool had = false;
+    IP_READ(&entry_at(arena, index)->state, state);
+    if (!kind_of(state) || is_doomed(state)) return IP_OK;
+    IP_TRY(body_of(arena, index, state, &object, &ends));
+    for (unsigned end = 0; end < ends; end++) {
+        IP_READ(&object->ends[end].holders[member / IP_HOLDER_BITS], word);
+        if (!(word >> member % IP_HOLDER_BITS & 1)) continue;
+        had = true;
+        IP_TRY(let_go(arena, object, ends, end, member));
+        FAULT("directory.let_go");
+    }
+    if (had) wake_all(arena, object, kind_of(state));
+    return IP_OK;
+}
+
+ip_status ip_directory_release_all(ip_arena *arena, uint32_t member, uint32_t generation) {
+    uint64_t used;
+    if (member >= IP_MEMBERS_MAX) return IP_CORRUPT;
+    IP_TRY(used_entries(arena, &used));
+    for (uint64_t i = 0; i < used;) {
+        IP_TRY(take(arena));
+        ip_status status = IP_OK;
+        if (!ip_member_may_clear(arena, member, generation)) { /* another undertaker was faster */
+            ip_lock_release(&arena->header->lock);
+            return IP_OK;
+        }
+        for (unsigned n = 0; n < 64 && i < used && status == IP_OK; n++) {
+            status = release_entry(arena, i++, member);
+            if (status == IP_OK) ip_journal_commit(&arena->header->lock);
+        }
+        IP_TRY(conclude(arena, status));
+    }
+    return ip_directory_sweep(arena);
+}
+
+/* One step towards freeing a doomed object: IP_AGAIN while there is more to do; under the arena lock. */
+static ip_status free_step(ip_arena *arena, uint64_t index, uint64_t state, ip_object *object) {
+    uint64_t name_at, body_at, free;
+    ip_range freed_name = {0, 0}, freed;
+    int kind = kind_of(state);
+    if (kind == IP_QUEUE || kind == IP_PIPE) {
+        ip_status status = ip_ring_dismantle(arena, object, kind);
+        if (status != IP_OK) return status;
+    }
+    IP_READ(&object->name, name_at);
+    IP_READ(&entry_at(arena, index)->body, body_at);
+    if (name_at) IP_TRY(ip_heap_free(arena, name_at, &freed_name));
+    IP_TRY(ip_heap_free(arena, body_at, &freed));
+    IP_READ(&arena->header->directory_free, free);
+    SET(&entry_at(arena, index)->state, pack(0, false, generation_of(state)));
+    SET(&entry_at(arena, index)->name, 0);
+    SET(&entry_at(arena, index)->next, free);
+    SET(&arena->header->directory_free, index + 1);
+    ip_journal_commit(&arena->header->lock);
+    FAULT("directory.freed");
+    return ip_heap_trim(arena, &freed);
+}
+
+static ip_status free_doomed(ip_arena *arena, uint64_t index) {
+    ip_status status = IP_AGAIN;
+    while (status == IP_AGAIN) {
+        uint64_t state;
+        ip_object *object;
+        unsigned ends;
+        IP_READ(&entry_at(arena, index)->state, state);
+        if (!kind_of(state) || !is_doomed(state)) return IP_OK;
+        IP_TRY(take(arena));
+        status = IP_OK;
+        if (!ip_get(&entry_at(arena, index)->state, &state)) status = IP_CORRUPT;
+        if (status == IP_OK && kind_of(state) && is_doomed(state)) {
+            status = body_of(arena, index, state, &object, &ends);
+            if (status == IP_OK) status = free_step(arena, index, state, object);
+        }
+        conclude(arena, status == IP_AGAIN ? IP_OK : status);
+    }
+    return status;
+}
+
+ip_status ip_directory_sweep(ip_arena *arena) {
+    uint64_t used, state;
+    bool found = true;
+    while (found) { /* freeing a queue may doom what its messages carried */
+        found = false;
+        IP_TRY(used_entries(arena, &used));
+        for (uint64_t i = 0; i < used; i++) {
+            IP_READ(&entry_at(arena, i)->state, state);
+            if (!kind_of(state) || !is_doomed(state)) continue;
+            IP_TRY(free_doomed(arena, i));
+            found = true;
+        }
+    }
+    return IP_OK;
+}
+
+ip_status ip_object_check_holders(ip_arena *arena, ip_object *object, unsigned end, bool *held) {
+    uint64_t word, vacated;
+    for (unsigned i = 0; i < IP_HOLDER_WORDS; i++) {
+        IP_READ(&object->ends[end].holders[i], word);
+        while (word) {
+            unsigned bit = (unsigned)__builtin_ctzll(word);
+            word &= word - 1;
+            uint32_t member = i * IP_HOLDER_BITS + bit;
+            if (member != arena->self) IP_TRY(ip_member_bury_if_dead(arena, member));
+        }
+    }
+    IP_READ(&object->vacated, vacated);
+    *held = !(vacated >> end & 1);
+    return IP_OK;
+}
+
+ip_status ip_object_next(ip_arena *arena, uint32_t *index, ip_object_info *info) {
+    uint64_t used, state, word, size;
+    ip_object *object;
+    IP_TRY(take(arena));
+    ip_status status = used_entries(arena, &used);
+    for (; status == IP_OK; ++*index) {
+        if (*index >= used) {
+            status = IP_AGAIN;
+            break;
+        }
+        if (!ip_get(&entry_at(arena, *index)->state, &state)) status = IP_CORRUPT;
+        if (status != IP_OK || !kind_of(state) || is_doomed(state)) continue;
+        *info = (ip_object_info){.id = {*index, generation_of(state)}, .kind = kind_of(state)};
+        status = body_of(arena, *index, state, &object, &info->ends);
+        if (status != IP_OK) break;
+        info->body = ip_offset_of(arena, object);
+        for (unsigned end = 0; end < info->ends; end++) {
+            for (unsigned i = 0; i < IP_HOLDER_WORDS; i++)
+                if (ip_get(&object->ends[end].holders[i], &word)) info->holders[end] += (unsigned)__builtin_popcountll(word);
+            ip_get(&object->ends[end].transit, &info->transit[end]);
+        }
+        status = read_name(arena, object, info->name, &size);
+        if (status == IP_OK) info->name[size] = 0;
+        ++*index;
+        break;
+    }
+    ip_lock_release(&arena->header->lock);
+    return status;
+}

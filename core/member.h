@@ -1,0 +1,63 @@
+/* member.h: the processes attached to an arena, and what happens when one dies.
+ *
+ * A slot:   state    phase | generation << 8      (0: virgin)
+ *           pid, started                          (started: clock ticks after boot, from /proc/PID/stat)
+ *
+ *     FREE -> RESERVED -> MEMBER -> LEAVING -> FREE
+ *
+ * Who takes a FREE slot first locks its byte of the arena file (an open-file-description lock), then swaps FREE for
+ * RESERVED; so strangers, who can own no lock in the arena yet, can join. A child's slot is reserved, and made a holder
+ * of what the child will have, by its parent before the child exists; so nothing that the child relies on is freed in
+ * between. The descriptor with the lock goes to the child; the kernel drops the lock with its last copy, so a child
+ * that never arrives is noticed. Once MEMBER, it lives as long as its pid exists with that start time, not as a zombie.
+ *
+ * Any member may bury a dead one: swap its phase for LEAVING, clear its bits, free what nobody holds, free the blocks
+ * it owned, and only then mark the slot FREE. Each step can be repeated, so an undertaker may die too; each is done
+ * under the arena lock after a look that the slot is still LEAVING, so a slow undertaker does not harm
+ * a successor in the slot. The generation goes up when a slot is taken.
+ */
+#ifndef IP_MEMBER_H
+#define IP_MEMBER_H
+
+#include "arena.h"
+
+typedef struct {
+    ip_word state, pid, started, spare[5];
+} ip_member;
+
+enum { IP_FREE = 0, IP_RESERVED = 1, IP_MEMBER = 2, IP_LEAVING = 3 };
+
+typedef enum { IP_DEAD, IP_ALIVE, IP_UNKNOWABLE } ip_life;
+
+typedef struct {
+    uint32_t index, generation;
+    int phase;
+    pid_t pid;
+} ip_member_info;
+
+ip_life ip_member_life(ip_arena *arena, uint32_t index, uint32_t generation);
+
+/* Becomes a member in a fresh slot (the creator of an arena, or a stranger). */
+ip_status ip_member_join(ip_arena *arena);
+/* Reserves a slot for a child: *fd is a descriptor of the arena that carries the lock; give it to the child, then close it. */
+ip_status ip_member_reserve(ip_arena *arena, int *fd, uint32_t *index);
+/* In the child: becomes the member the slot was reserved for. */
+ip_status ip_member_claim(ip_arena *arena, uint32_t index);
+/* The child will not come: frees its slot and what it holds. */
+ip_status ip_member_cancel(ip_arena *arena, uint32_t index);
+/* Leaves: lets go of all that this process holds. The arena cannot be used through this mapping any more. */
+ip_status ip_member_leave(ip_arena *arena);
+/* Buries the dead; *buried counts them. */
+ip_status ip_member_reap(ip_arena *arena, uint32_t *buried);
+/* The same, at most once a second for all members together: called where something is created. */
+ip_status ip_member_reap_sometimes(ip_arena *arena);
+/* Buries the given member if it is dead. */
+ip_status ip_member_bury_if_dead(ip_arena *arena, uint32_t index);
+
+/* Under the arena lock: may what this member has be cleared away (it is LEAVING, or it is this process)? */
+bool ip_member_may_clear(ip_arena *arena, uint32_t index, uint32_t generation);
+
+/* Fills in up to max infos, of slots in use; returns how many, or -1 if damaged. */
+int ip_member_list(ip_arena *arena, ip_member_info *infos, int max);
+
+#endif

@@ -1,0 +1,230 @@
+/* ring.c: making, waiting on, counting, shutting down and freeing rings. */
+#include "ring.h"
+
+#include <limits.h>
+#include <string.h>
+
+#include "fault.h"
+#include "heap.h"
+#include "ring_frame.h"
+
+uint64_t ip_ring_body_size(int kind) {
+    return ip_object_size(kind == IP_PIPE ? 2 : 1) + (kind == IP_PIPE ? 2 : 1) * sizeof(ip_ring);
+}
+
+ip_ring *ip_ring_of(ip_object *object, int kind, unsigned which) {
+    unsigned char *rings = (unsigned char *)object + ip_object_size(kind == IP_PIPE ? 2 : 1);
+    return (ip_ring *)rings + which;
+}
+
+ip_status ip_segment_new(ip_arena *arena, uint64_t capacity, uint64_t *at) {
+    IP_TRY(ip_heap_alloc(arena, sizeof(segment) + capacity, 0, at));
+    segment *s = ip_at(arena, *at);
+    ip_set(&s->capacity, capacity);
+    for (unsigned i = 0; i < 7; i++) ip_set(&s->spare[i], 0);
+    return IP_OK;
+}
+
+static ip_status make_one(ip_arena *arena, ip_ring *ring, const ip_ring_settings *settings) {
+    uint64_t at;
+    IP_TRY(ip_segment_new(arena, FIRST_CAPACITY, &at));
+    memset(ring, 0, sizeof *ring);
+    ip_lock_init(&ring->put_lock);
+    ip_lock_init(&ring->get_lock);
+    spot s = {at, 0, FIRST_CAPACITY, 0};
+    for (int i = 0; i < 2; i++) {
+        write_place(&ring->tail_place[i], &s);
+        write_place(&ring->head_place[i], &s);
+    }
+    ip_set(&ring->tail, 0);
+    ip_set(&ring->head, 0);
+    ip_set(&ring->max_count, settings->max_count);
+    ip_set(&ring->max_bytes, settings->max_bytes);
+    ip_set(&ring->done_count, 0);
+    ip_set(&ring->shut, 0);
+    return IP_OK;
+}
+
+ip_status ip_ring_make(ip_arena *arena, ip_object *object, void *settings) {
+    uint64_t word;
+    IP_READ(&object->kind, word);
+    int kind = (int)(word & 0xFF);
+    IP_TRY(make_one(arena, ip_ring_of(object, kind, 0), settings));
+    return kind == IP_PIPE ? make_one(arena, ip_ring_of(object, kind, 1), settings) : IP_OK;
+}
+
+ip_status ip_ring_bounds(ip_ring *ring, uint64_t put, uint64_t bytes, uint64_t size, bool *room) {
+    uint64_t max_count, max_bytes, taken;
+    spot c;
+    *room = true;
+    IP_READ(&ring->max_count, max_count);
+    IP_READ(&ring->max_bytes, max_bytes);
+    if (!max_count && !max_bytes) return IP_OK;
+    IP_TRY(read_side(&ring->head, ring->head_place, &taken, &c));
+    if (max_count && taken <= put && put - taken >= max_count) *room = false;
+    /* a message beyond the bound may pass an empty queue alone */
+    if (max_bytes && taken < put && bytes - c.bytes + size > max_bytes) *room = false;
+    return IP_OK;
+}
+
+/* ---- waiting: a damaged word ends the wait, so that the call that follows finds it ---- */
+
+typedef struct {
+    ip_object *object;
+    ip_ring *ring;
+    int end;
+    uint64_t size;
+} subject;
+
+static bool over(const subject *s) {
+    uint64_t shut;
+    bool vacated;
+    if (end_vacated(s->object, s->end, &vacated) != IP_OK || !ip_get(&s->ring->shut, &shut)) return true;
+    return vacated || shut;
+}
+
+static bool has_items(const void *context) {
+    const subject *s = context;
+    uint64_t head, tail;
+    if (!ip_get(&s->ring->tail, &tail) || !ip_get(&s->ring->head, &head)) return true;
+    return COUNT(head) != COUNT(tail) || over(s);
+}
+
+static bool has_space(const void *context) {
+    const subject *s = context;
+    uint64_t count;
+    spot p;
+    bool room;
+    if (read_side(&s->ring->tail, s->ring->tail_place, &count, &p) != IP_OK) return true;
+    if (ip_ring_bounds(s->ring, count, p.bytes, s->size, &room) != IP_OK) return true;
+    return room || over(s);
+}
+
+static bool all_done(const void *context) {
+    const subject *s = context;
+    uint64_t tail, done;
+    if (!ip_get(&s->ring->done_count, &done) || !ip_get(&s->ring->tail, &tail)) return true;
+    return done >= COUNT(tail);
+}
+
+bool ip_ring_wait_items(ip_object *object, ip_ring *ring, int writers_end, uint64_t deadline_ns, bool *slept) {
+    subject s = {object, ring, writers_end, 0};
+    return ip_event_wait(&ring->items, has_items, &s, deadline_ns, slept);
+}
+
+bool ip_ring_wait_space(ip_object *object, ip_ring *ring, int readers_end, uint64_t size, uint64_t deadline_ns,
+                        bool *slept) {
+    subject s = {object, ring, readers_end, size};
+    return ip_event_wait(&ring->space, has_space, &s, deadline_ns, slept);
+}
+
+bool ip_ring_wait_done(ip_ring *ring, uint64_t deadline_ns, bool *slept) {
+    subject s = {NULL, ring, -1, 0};
+    return ip_event_wait(&ring->done, all_done, &s, deadline_ns, slept);
+}
+
+bool ip_ring_readable(ip_object *object, ip_ring *ring, int writers_end) {
+    subject s = {object, ring, writers_end, 0};
+    return has_items(&s);
+}
+
+/* ---- counting ---- */
+
+ip_status ip_ring_counts(ip_ring *ring, uint64_t *put, uint64_t *taken, uint64_t *done, uint64_t *bytes, bool *shut) {
+    spot in, out;
+    uint64_t word;
+    /* taken first: it can only grow, up to what was put */
+    IP_TRY(read_side(&ring->head, ring->head_place, taken, &out));
+    IP_READ(&ring->done_count, *done);
+    IP_TRY(read_side(&ring->tail, ring->tail_place, put, &in));
+    IP_READ(&ring->shut, word);
+    *shut = word != 0;
+    *bytes = in.bytes - out.bytes;
+    return *taken <= *put ? IP_OK : IP_CORRUPT;
+}
+
+static ip_status add_done(ip_ring *ring, uint64_t n) {
+    uint64_t done, tail;
+    do {
+        IP_READ(&ring->done_count, done);
+        IP_READ(&ring->tail, tail);
+        if (done + n > COUNT(tail)) return IP_OVERFLOW;
+    } while (!ip_swap(&ring->done_count, done, done + n));
+    if (done + n == COUNT(tail)) ip_event_notify(&ring->done, INT_MAX);
+    return IP_OK;
+}
+
+ip_status ip_ring_task_done(ip_ring *ring) { return add_done(ring, 1); }
+
+void ip_ring_wake_all(ip_arena *arena, ip_object *object, int kind) {
+    (void)arena;
+    for (unsigned which = 0; which < (kind == IP_PIPE ? 2u : 1u); which++) {
+        ip_ring *ring = ip_ring_of(object, kind, which);
+        ip_event_notify(&ring->items, INT_MAX);
+        ip_event_notify(&ring->space, INT_MAX);
+        ip_event_notify(&ring->done, INT_MAX);
+    }
+}
+
+/* ---- the end ---- */
+
+ip_status ip_ring_shut_down(ip_arena *arena, ip_object *object, ip_ring *ring, bool immediate) {
+    uint64_t kind, dropped = 0, before, after;
+    ip_lock *lock = &arena->header->lock;
+    IP_TRY(ip_lock_take(arena, &ring->put_lock, true));
+    ip_set(&ring->shut, 1);
+    FAULT("ring.shut");
+    ip_lock_release(&ring->put_lock);
+    ip_status status = IP_OK;
+    if (immediate) {
+        IP_TRY(ip_lock_take(arena, &ring->get_lock, true));
+        while (status == IP_OK) {
+            status = ip_lock_take(arena, lock, true);
+            if (status != IP_OK) break;
+            bool known = ip_get(&ring->head, &before);
+            status = known ? ip_ring_drop_one(arena, ring) : IP_CORRUPT;
+            if (status == IP_OK && ip_get(&ring->head, &after)) dropped += COUNT(after) - COUNT(before);
+            ip_lock_release(lock);
+        }
+        ip_lock_release(&ring->get_lock);
+        if (status == IP_AGAIN) status = IP_OK;
+        if (dropped) add_done(ring, dropped);
+        if (status == IP_OK) status = ip_directory_sweep(arena);
+    }
+    IP_READ(&object->kind, kind);
+    ip_ring_wake_all(arena, object, (int)(kind & 0xFF));
+    return status;
+}
+
+/* Undoes what a dead owner of the ring's locks has left; nobody can be in the ring, since nobody holds it. */
+static ip_status undo_left(ip_arena *arena, ip_lock *lock) {
+    uint64_t count;
+    IP_READ(&lock->count, count);
+    return count ? ip_journal_rollback(arena, lock) : IP_OK;
+}
+
+ip_status ip_ring_dismantle(ip_arena *arena, ip_object *object, int kind) {
+    ip_range freed;
+    uint64_t head;
+    spot s;
+    unsigned n = kind == IP_PIPE ? 2 : 1;
+    for (unsigned which = 0; which < n; which++) {
+        ip_ring *ring = ip_ring_of(object, kind, which);
+        IP_TRY(undo_left(arena, &ring->put_lock));
+        IP_TRY(undo_left(arena, &ring->get_lock));
+        for (int steps = 0; steps < 256; steps++) {
+            ip_status status = ip_ring_drop_one(arena, ring);
+            if (status == IP_AGAIN) goto empty;
+            if (status != IP_OK) return status;
+        }
+        return IP_AGAIN;
+    empty:;
+    }
+    for (unsigned which = 0; which < n; which++) { /* in the change that frees the body too */
+        ip_ring *ring = ip_ring_of(object, kind, which);
+        IP_READ(&ring->head, head);
+        IP_TRY(read_place(&ring->head_place[SLOT(head)], &s));
+        IP_TRY(ip_heap_free(arena, s.segment, &freed));
+    }
+    return IP_OK;
+}

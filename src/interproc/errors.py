@@ -1,0 +1,78 @@
+"""The exceptions of interproc; each derives from InterprocError and from the built-in that multiprocessing raises there."""
+
+from __future__ import annotations
+
+import pickle
+import queue
+
+__all__ = [
+    "ArenaClosed",
+    "ArenaCorrupted",
+    "ArenaFull",
+    "HandleError",
+    "InterprocError",
+    "ObjectFreed",
+    "PicklingError",
+    "ShutDown",
+    "UnpicklingError",
+]
+
+
+class InterprocError(Exception):
+    """The base of all that interproc raises by itself."""
+
+
+class ArenaCorrupted(InterprocError):
+    """What was read from shared memory fails its check: a stray write or a hardware fault has damaged it."""
+
+
+class ArenaFull(InterprocError, MemoryError):
+    """The arena's limit, or the machine's memory, does not allow the request; nothing was changed."""
+
+
+class ArenaClosed(InterprocError, OSError):
+    """This process has left the arena (it is exiting), so its objects can no longer be used here."""
+
+
+class HandleError(InterprocError, ValueError):
+    """A handle that means nothing here: closed, or of an arena this process is not a member of."""
+
+
+class ObjectFreed(HandleError):
+    """The object behind a handle was freed, since its last holder closed it or died."""
+
+
+class PicklingError(InterprocError, pickle.PicklingError, TypeError, AttributeError):
+    """An object that cannot be pickled; the message has the path to the culprit. Nothing was sent.
+
+    Pickle itself raises PicklingError, TypeError or AttributeError; handlers of each of those catch this.
+    What an object's own `__reduce__` or `__getstate__` raised is the cause.
+    """
+
+
+class UnpicklingError(InterprocError, pickle.UnpicklingError):
+    """A message that was taken but cannot be unpickled; it is gone from the queue, and kept here.
+
+    Attributes:
+        data: the message's bytes, to look at or to retry with `pickle.loads` (of a message with out-of-band
+            buffers a pickle that contains them).
+    """
+
+    def __init__(self, message: str, data: bytes = b"") -> None:
+        super().__init__(message)
+        self.data = data
+
+
+try:
+    from queue import ShutDown as _QueueShutDown  # Python 3.13
+except ImportError:
+
+    class _QueueShutDown(Exception):  # type: ignore[no-redef]
+        """As `queue.ShutDown` of Python 3.13."""
+
+    if not hasattr(queue, "ShutDown"):
+        _QueueShutDown.__name__ = _QueueShutDown.__qualname__ = "ShutDown"
+
+
+class ShutDown(InterprocError, _QueueShutDown):
+    """The queue was shut down: nothing more can be put, or nothing is left to get."""
