@@ -32,7 +32,7 @@ static ip_status used_entries(ip_arena *arena, uint64_t *used) {
     return *used <= IP_OBJECTS_MAX ? IP_OK : IP_CORRUPT;
 }
 
-static ip_status take(ip_arena *arena) { return ip_lock_take(arena, &arena->header->lock, true); }
+static ip_status take(ip_arena *arena) { return ip_lock_take(arena, &arena->header->lock, IP_PATIENT); }
 
 static ip_status conclude(ip_arena *arena, ip_status status) {
     if (status == IP_OK)

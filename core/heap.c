@@ -292,7 +292,7 @@ ip_status ip_heap_block(ip_arena *arena, uint64_t at, ip_block **block, uint64_t
     return used ? IP_OK : IP_CORRUPT;
 }
 
-static ip_status take(ip_arena *arena) { return ip_lock_take(arena, &arena->header->lock, true); }
+static ip_status take(ip_arena *arena) { return ip_lock_take(arena, &arena->header->lock, IP_PATIENT); }
 
 static ip_status conclude(ip_arena *arena, ip_status status) {
     if (status == IP_OK)

@@ -84,21 +84,22 @@ bool ip_lock_wait(ip_lock *lock, uint64_t deadline_ns, bool *slept) {
 static ip_status settle(ip_arena *arena, ip_lock *lock, bool inherited) {
     uint64_t count;
     if (inherited && lock != &arena->header->lock) {
-        IP_TRY(ip_lock_take(arena, &arena->header->lock, true));
+        IP_TRY(ip_lock_take(arena, &arena->header->lock, IP_PATIENT));
         ip_lock_release(&arena->header->lock);
     }
     IP_READ(&lock->count, count);
     return count == 0 ? IP_OK : ip_journal_rollback(arena, lock);
 }
 
-ip_status ip_lock_take(ip_arena *arena, ip_lock *lock, bool block) {
+ip_status ip_lock_take(ip_arena *arena, ip_lock *lock, ip_patience patience) {
     bool inherited = false;
     ip_status status = ip_lock_try(arena, lock, false, &inherited);
     for (int i = 0; status == IP_BUSY && i < SPINS; i++) {
         ip_pause();
         if (is_free(lock)) status = ip_lock_try(arena, lock, false, &inherited);
     }
-    while (status == IP_BUSY && block) {
+    if (status == IP_BUSY && patience == IP_INHERIT) status = ip_lock_try(arena, lock, true, &inherited);
+    while (status == IP_BUSY && patience == IP_PATIENT) {
         bool slept = false;
         if (!ip_lock_wait(lock, UINT64_MAX, &slept))
             status = ip_lock_try(arena, lock, true, &inherited);

@@ -45,8 +45,14 @@ typedef struct {
 
 void ip_lock_init(ip_lock *lock);
 
-/* Takes the lock; with block == false returns IP_BUSY after a short spin if another has it. */
-ip_status ip_lock_take(struct ip_arena *arena, ip_lock *lock, bool block);
+typedef enum {
+    IP_NOW,     /* give up after a short spin */
+    IP_PATIENT, /* wait as long as it takes */
+    IP_INHERIT  /* as IP_NOW, but look whether the owner lives: what a waiter with a time limit does between its waits */
+} ip_patience;
+
+/* Takes the lock; IP_BUSY: another has it. */
+ip_status ip_lock_take(struct ip_arena *arena, ip_lock *lock, ip_patience patience);
 void ip_lock_release(ip_lock *lock);
 
 /* One try for a lock whose holder may keep it long (a mutex of the user's): takes it if it is free or if its owner is

@@ -175,7 +175,7 @@ static ip_status bury(ip_arena *arena, uint32_t index, uint64_t state) {
     if (phase_of(state) != IP_LEAVING && !ip_swap(&slot->state, state, pack(IP_LEAVING, generation))) return IP_OK;
     FAULT("member.leaving");
     IP_TRY(clear(arena, index, generation));
-    IP_TRY(ip_lock_take(arena, &arena->header->lock, true));
+    IP_TRY(ip_lock_take(arena, &arena->header->lock, IP_PATIENT));
     ip_swap(&slot->state, pack(IP_LEAVING, generation), pack(IP_FREE, generation));
     FAULT("member.freed");
     ip_lock_release(&arena->header->lock);
@@ -245,4 +245,17 @@ int ip_member_list(ip_arena *arena, ip_member_info *infos, int max) {
         infos[n++] = (ip_member_info){i, generation_of(state), phase_of(state), (pid_t)pid};
     }
     return n;
+}
+
+uint32_t ip_member_incarnation(ip_arena *arena, uint32_t index) {
+    uint64_t state;
+    if (index == arena->self) return arena->generation;
+    if (index >= IP_MEMBERS_MAX || !ip_get(&slot_at(arena, index)->state, &state)) return 0;
+    return ip_member_life(arena, index, generation_of(state)) == IP_ALIVE ? generation_of(state) : 0;
+}
+
+pid_t ip_member_pid(ip_arena *arena, uint32_t index, uint32_t generation) {
+    uint64_t pid;
+    if (ip_member_life(arena, index, generation) != IP_ALIVE || !ip_get(&slot_at(arena, index)->pid, &pid)) return 0;
+    return (pid_t)pid;
 }

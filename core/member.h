@@ -57,6 +57,11 @@ ip_status ip_member_bury_if_dead(ip_arena *arena, uint32_t index);
 /* Under the arena lock: may what this member has be cleared away (it is LEAVING, or it is this process)? */
 bool ip_member_may_clear(ip_arena *arena, uint32_t index, uint32_t generation);
 
+/* The pid of a live member of that generation, or 0. */
+pid_t ip_member_pid(ip_arena *arena, uint32_t index, uint32_t generation);
+/* The generation of the member that lives in this slot, or 0. */
+uint32_t ip_member_incarnation(ip_arena *arena, uint32_t index);
+
 /* Fills in up to max infos, of slots in use; returns how many, or -1 if damaged. */
 int ip_member_list(ip_arena *arena, ip_member_info *infos, int max);
 

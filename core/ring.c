@@ -171,15 +171,15 @@ void ip_ring_wake_all(ip_arena *arena, ip_object *object, int kind) {
 ip_status ip_ring_shut_down(ip_arena *arena, ip_object *object, ip_ring *ring, bool immediate) {
     uint64_t kind, dropped = 0, before, after;
     ip_lock *lock = &arena->header->lock;
-    IP_TRY(ip_lock_take(arena, &ring->put_lock, true));
+    IP_TRY(ip_lock_take(arena, &ring->put_lock, IP_PATIENT));
     ip_set(&ring->shut, 1);
     FAULT("ring.shut");
     ip_lock_release(&ring->put_lock);
     ip_status status = IP_OK;
     if (immediate) {
-        IP_TRY(ip_lock_take(arena, &ring->get_lock, true));
+        IP_TRY(ip_lock_take(arena, &ring->get_lock, IP_PATIENT));
         while (status == IP_OK) {
-            status = ip_lock_take(arena, lock, true);
+            status = ip_lock_take(arena, lock, IP_PATIENT);
             if (status != IP_OK) break;
             bool known = ip_get(&ring->head, &before);
             status = known ? ip_ring_drop_one(arena, ring) : IP_CORRUPT;

@@ -101,15 +101,15 @@ ip_status ip_block_fill(ip_arena *arena, const ip_piece *pieces, unsigned n, uin
 /* Does the block's contents match the sum? The pieces' sizes as they were given. */
 ip_status ip_block_verify(ip_arena *arena, const ip_incoming *message);
 
-/* Puts up to n messages, as many as there is room for; *put tells how many. With block == false the lock is not waited for. IP_AGAIN if there was room
+/* Puts up to n messages, as many as there is room for; *put tells how many. IP_AGAIN: there was room
  * for none. readers_end: the end whose vacancy makes it IP_BROKEN, or -1. */
 ip_status ip_ring_put(ip_arena *arena, ip_object *object, ip_ring *ring, int readers_end, const ip_outgoing *messages,
-                      unsigned n, bool block, unsigned *put);
+                      unsigned n, ip_patience patience, unsigned *put);
 
 /* Takes up to max messages, as many as are there and fit the scratch memory (at least IP_SCRATCH_MIN bytes, aligned
  * to 8); *taken tells how many. writers_end: the end whose vacancy makes an empty ring IP_EOF, or -1. */
 ip_status ip_ring_take(ip_arena *arena, ip_object *object, ip_ring *ring, int writers_end, unsigned char *scratch,
-                       uint64_t scratch_size, bool block, ip_incoming *messages, unsigned max, unsigned *taken);
+                       uint64_t scratch_size, ip_patience patience, ip_incoming *messages, unsigned max, unsigned *taken);
 
 /* One slice of waiting; see ip_event_wait. True: look again. */
 bool ip_ring_wait_items(ip_object *object, ip_ring *ring, int writers_end, uint64_t deadline_ns, bool *slept);

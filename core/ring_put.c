@@ -66,7 +66,7 @@ static ip_status jump(ip_arena *arena, ip_ring *ring, uint64_t tail, spot *s, ui
     IP_TRY(find_segment(arena, s->segment, &old, &capacity));
     wanted = capacity < LAST_CAPACITY ? capacity * 2 : LAST_CAPACITY;
     while (wanted < (need + JUMP_ROOM) * 2 && wanted < LAST_CAPACITY) wanted *= 2;
-    IP_TRY(ip_lock_take(arena, lock, true));
+    IP_TRY(ip_lock_take(arena, lock, IP_PATIENT));
     ip_status status = ip_segment_new(arena, wanted, &at);
     if (status != IP_OK) {
         ip_journal_rollback(arena, lock);
@@ -139,7 +139,7 @@ static ip_status publish_with(ip_arena *arena, ip_ring *ring, uint64_t *tail, ui
     uint64_t next = count << 1 | !SLOT(*tail), size;
     ip_status status = IP_OK;
     ip_block *block;
-    if (m->n_handles) IP_TRY(ip_lock_take(arena, lock, true));
+    if (m->n_handles) IP_TRY(ip_lock_take(arena, lock, IP_PATIENT));
     if (m->block) {
         status = ip_heap_block(arena, m->block, &block, &size);
         if (status == IP_OK) status = ip_journal_set(arena, lock, &block->owner, 0);
@@ -219,9 +219,9 @@ static ip_status put_locked(ip_arena *arena, ip_object *object, ip_ring *ring, i
 }
 
 ip_status ip_ring_put(ip_arena *arena, ip_object *object, ip_ring *ring, int readers_end, const ip_outgoing *messages,
-                      unsigned n, bool block, unsigned *put) {
+                      unsigned n, ip_patience patience, unsigned *put) {
     *put = 0;
-    IP_TRY(ip_lock_take(arena, &ring->put_lock, block));
+    IP_TRY(ip_lock_take(arena, &ring->put_lock, patience));
     ip_status status = put_locked(arena, object, ring, readers_end, messages, n, put);
     ip_lock_release(&ring->put_lock);
     if (*put) ip_event_notify(&ring->items, *put > 1 ? INT_MAX : 1);

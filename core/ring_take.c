@@ -199,7 +199,7 @@ static ip_status take_locked(ip_arena *arena, ip_object *object, ip_ring *ring, 
         if (jump_to) {
             if (unpublished) publish_taken(ring, &head, count, &before);
             unpublished = 0;
-            status = ip_lock_take(arena, arena_lock, true);
+            status = ip_lock_take(arena, arena_lock, IP_PATIENT);
             if (status != IP_OK) break;
             status = follow_jump(arena, ring, &head, &s, jump_to);
             ip_lock_release(arena_lock);
@@ -227,7 +227,7 @@ static ip_status take_locked(ip_arena *arena, ip_object *object, ip_ring *ring, 
             continue;
         }
         ip_lock *lock = m->n_handles ? arena_lock : &ring->get_lock;
-        if (m->n_handles) status = ip_lock_take(arena, lock, true);
+        if (m->n_handles) status = ip_lock_take(arena, lock, IP_PATIENT);
         if (status != IP_OK) break;
         status = publish_taken_with(arena, ring, lock, &head, count, &s, m, true, &freed);
         if (m->n_handles) ip_lock_release(lock);
@@ -239,9 +239,9 @@ static ip_status take_locked(ip_arena *arena, ip_object *object, ip_ring *ring, 
 }
 
 ip_status ip_ring_take(ip_arena *arena, ip_object *object, ip_ring *ring, int writers_end, unsigned char *scratch,
-                       uint64_t scratch_size, bool block, ip_incoming *messages, unsigned max, unsigned *taken) {
+                       uint64_t scratch_size, ip_patience patience, ip_incoming *messages, unsigned max, unsigned *taken) {
     *taken = 0;
-    IP_TRY(ip_lock_take(arena, &ring->get_lock, block));
+    IP_TRY(ip_lock_take(arena, &ring->get_lock, patience));
     ip_status status =
         take_locked(arena, object, ring, writers_end, scratch, scratch_size, messages, max, taken);
     ip_lock_release(&ring->get_lock);

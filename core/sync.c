@@ -104,7 +104,7 @@ ip_status ip_semaphore_release(ip_semaphore *semaphore, uint64_t n) {
     if (n > INT_MAX) return IP_OVERFLOW;
     do {
         IP_READ(&semaphore->value, value);
-        if (value + n > (maximum ? maximum : INT_MAX)) return IP_OVERFLOW;
+        if (value + n > maximum) return IP_OVERFLOW;
     } while (!ip_swap(&semaphore->value, value, value + n));
     FAULT("semaphore.released");
     ip_event_notify(&semaphore->event, (int)n);

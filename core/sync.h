@@ -22,7 +22,7 @@ typedef struct {
 } ip_memory;
 
 typedef struct {
-    ip_word value, maximum; /* maximum 0: none */
+    ip_word value, maximum;
     ip_event event;
 } ip_semaphore;
 
