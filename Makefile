@@ -53,8 +53,9 @@ lint: $(STAMPS)/package $(STAMPS)/lint
 		-fsyntax-only core/*.c tests/core/*.c
 
 sanitize:
-	@$(MAKE) --no-print-directory -C tests/core FLAVOUR=asan
-	@$(MAKE) --no-print-directory -C tests/core FLAVOUR=tsan
+	@status=0; for flavour in asan tsan; do \
+		$(MAKE) --no-print-directory -C tests/core FLAVOUR=$$flavour || status=1; \
+	done; exit $$status
 
 bench: $(STAMPS)/package $(STAMPS)/bench
 	$(BIN)/python -m benchmarks $(ARGS)

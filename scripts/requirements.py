@@ -1,4 +1,4 @@
-"""Prints the requirements of the build, or of extras, that pyproject.toml states: requirements.py build|EXTRA..."""
+"""Prints the requirements that pyproject.toml states: requirements.py build|EXTRA..., build for the build."""
 
 from __future__ import annotations
 
