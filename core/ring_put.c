@@ -75,7 +75,7 @@ static ip_status jump(ip_arena *arena, ip_ring *ring, uint64_t tail, spot *s, ui
     }
     ip_word *frame = (ip_word *)(old->data + (s->position & (capacity - 1)));
     ip_set(frame + 1, at);
-    ip_set(frame, frame_word(8, 0, JUMP));
+    ip_set(frame, frame_word(0, 0, JUMP)); /* its target lies where others have the checksum */
     FAULT("ring.jump");
     *s = (spot){at, 0, wanted, s->bytes};
     write_place(&ring->tail_place[!SLOT(tail)], s);
