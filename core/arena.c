@@ -56,6 +56,9 @@ static ip_status fill_header(ip_arena *arena) {
     if (getrandom(arena->identity, sizeof arena->identity, 0) != sizeof arena->identity) return IP_OS_ERROR;
     for (ip_word *w = (ip_word *)h; w < (ip_word *)&h->lock; w++) ip_set(w, 0);
     ip_lock_init(&h->lock);
+    ip_set(&h->journal.count, 0);
+    ip_set(&h->journal.decided_at, 0);
+    ip_set(&h->journal.decided_value, 0);
     for (int i = 0; i < 3; i++) {
         arena->identity[i] &= (UINT64_C(1) << 48) - 1;
         ip_set(&h->identity[i], arena->identity[i]);

@@ -46,6 +46,7 @@ typedef struct {
     ip_word bin_map[IP_BIN_WORDS];/* which bins have free blocks */
     ip_word bins[IP_BINS];        /* offset of the first free block of each size class, or 0 */
     _Alignas(IP_CACHE_LINE) ip_lock lock;
+    ip_journal journal;
 } ip_header;
 
 typedef struct ip_arena {

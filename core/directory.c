@@ -9,7 +9,7 @@
 #include "ring.h"
 
 #define DOOMED 0x80u
-#define SET(word, value) IP_TRY(ip_journal_set(arena, &arena->header->lock, (word), (value)))
+#define SET(word, value) IP_TRY(ip_journal_set(arena, (word), (value)))
 
 static uint64_t pack(int kind, bool doomed, uint32_t generation) {
     return (uint64_t)kind | (doomed ? DOOMED : 0) | (uint64_t)generation << 8;
@@ -36,9 +36,9 @@ static ip_status take(ip_arena *arena) { return ip_lock_take(arena, &arena->head
 
 static ip_status conclude(ip_arena *arena, ip_status status) {
     if (status == IP_OK)
-        ip_journal_commit(&arena->header->lock);
+        ip_journal_commit(arena);
     else
-        ip_journal_rollback(arena, &arena->header->lock);
+        ip_journal_rollback(arena);
     ip_lock_release(&arena->header->lock);
     return status;
 }
@@ -83,7 +83,7 @@ static ip_status set_bit(ip_arena *arena, ip_object *object, unsigned end, uint3
     ip_word *holders = &object->ends[end].holders[member / IP_HOLDER_BITS];
     IP_READ(holders, word);
     if (((word & bit) != 0) == on) return IP_OK;
-    return ip_journal_set(arena, &arena->header->lock, holders, on ? word | bit : word & ~bit);
+    return ip_journal_set(arena, holders, on ? word | bit : word & ~bit);
 }
 
 static ip_status end_is_empty(ip_object *object, unsigned end, bool *empty) {
@@ -383,7 +383,7 @@ ip_status ip_directory_release_all(ip_arena *arena, uint32_t member, uint32_t ge
         }
         for (unsigned n = 0; n < 64 && i < used && status == IP_OK; n++) {
             status = release_entry(arena, i++, member);
-            if (status == IP_OK) ip_journal_commit(&arena->header->lock);
+            if (status == IP_OK) ip_journal_commit(arena);
         }
         IP_TRY(conclude(arena, status));
     }
@@ -408,7 +408,7 @@ static ip_status free_step(ip_arena *arena, uint64_t index, uint64_t state, ip_o
     SET(&entry_at(arena, index)->name, 0);
     SET(&entry_at(arena, index)->next, free);
     SET(&arena->header->directory_free, index + 1);
-    ip_journal_commit(&arena->header->lock);
+    ip_journal_commit(arena);
     FAULT("directory.freed");
     return ip_heap_trim(arena, &freed);
 }

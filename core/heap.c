@@ -14,7 +14,7 @@
 #define USED 1u
 enum { NONE = 0, COMMITTED = 1, PUNCHING = 2 };
 
-#define SET(word, value) IP_TRY(ip_journal_set(arena, &arena->header->lock, (word), (value)))
+#define SET(word, value) IP_TRY(ip_journal_set(arena, (word), (value)))
 
 static uint64_t pack_owner(uint32_t index, uint32_t generation) {
     return (uint64_t)(index + 1) | (uint64_t)generation << 12;
@@ -79,7 +79,7 @@ ip_status ip_heap_trim(ip_arena *arena, const ip_range *freed) {
         if (state == COMMITTED) {
             SET(chunk_word(arena, chunk), PUNCHING);
             SET(&arena->header->heap_committed, committed - size);
-            ip_journal_commit(&arena->header->lock);
+            ip_journal_commit(arena);
             committed -= size;
         }
         FAULT("heap.punching");
@@ -296,9 +296,9 @@ static ip_status take(ip_arena *arena) { return ip_lock_take(arena, &arena->head
 
 static ip_status conclude(ip_arena *arena, ip_status status) {
     if (status == IP_OK)
-        ip_journal_commit(&arena->header->lock);
+        ip_journal_commit(arena);
     else
-        ip_journal_rollback(arena, &arena->header->lock);
+        ip_journal_rollback(arena);
     ip_lock_release(&arena->header->lock);
     return status;
 }
@@ -312,7 +312,7 @@ ip_status ip_block_new(ip_arena *arena, uint64_t size, uint64_t *at) {
 static ip_status free_and_trim(ip_arena *arena, uint64_t at) {
     ip_range freed;
     IP_TRY(ip_heap_free(arena, at, &freed));
-    ip_journal_commit(&arena->header->lock);
+    ip_journal_commit(arena);
     return ip_heap_trim(arena, &freed);
 }
 

@@ -1,4 +1,4 @@
-/* lock.c: robust locks and their journal. */
+/* lock.c: robust locks, and the journal of the arena lock. */
 #include "lock.h"
 
 #include <stddef.h>
@@ -27,27 +27,10 @@ uint64_t ip_lock_identity(const ip_arena *arena) {
     return pack_owner(arena->self, arena->generation, my_thread);
 }
 
-static ip_journal_entry *entries_of(ip_arena *arena, ip_lock *lock, uint64_t *capacity) {
-    if (lock == &arena->header->lock) {
-        *capacity = IP_JOURNAL_ENTRIES;
-        return ip_at(arena, arena->journal);
-    }
-    *capacity = IP_LOCK_ENTRIES;
-    return lock->entries;
-}
-
 void ip_lock_init(ip_lock *lock) {
     ip_set(&lock->owner, 0);
     atomic_store(&lock->event.seq, 0);
     atomic_store(&lock->event.sleepers, 0);
-    ip_set(&lock->count, 0);
-    ip_set(&lock->decided_at, 0);
-    ip_set(&lock->decided_value, 0);
-    ip_set(&lock->spare, 0);
-    for (unsigned i = 0; i < IP_LOCK_ENTRIES; i++) {
-        ip_set(&lock->entries[i].at, 0);
-        ip_set(&lock->entries[i].old, 0);
-    }
 }
 
 static ip_life owner_life(ip_arena *arena, uint64_t owner) {
@@ -83,12 +66,14 @@ bool ip_lock_wait(ip_lock *lock, uint64_t deadline_ns, bool *slept) {
 /* The lock is ours; put right what a dead owner has left. */
 static ip_status settle(ip_arena *arena, ip_lock *lock, bool inherited) {
     uint64_t count;
-    if (inherited && lock != &arena->header->lock) {
+    if (lock != &arena->header->lock) {
+        if (!inherited) return IP_OK;
         IP_TRY(ip_lock_take(arena, &arena->header->lock, IP_PATIENT));
         ip_lock_release(&arena->header->lock);
+        return IP_OK;
     }
-    IP_READ(&lock->count, count);
-    return count == 0 ? IP_OK : ip_journal_rollback(arena, lock);
+    IP_READ(&arena->header->journal.count, count);
+    return count == 0 ? IP_OK : ip_journal_rollback(arena);
 }
 
 ip_status ip_lock_take(ip_arena *arena, ip_lock *lock, ip_patience patience) {
@@ -119,48 +104,51 @@ void ip_lock_release(ip_lock *lock) {
     ip_event_notify(&lock->event, 1);
 }
 
-ip_status ip_journal_set(ip_arena *arena, ip_lock *lock, ip_word *word, uint64_t payload) {
-    uint64_t count, capacity, old;
-    ip_journal_entry *entries = entries_of(arena, lock, &capacity);
-    IP_READ(&lock->count, count);
-    if (count >= capacity) return IP_TOO_LONG;
+ip_status ip_journal_set(ip_arena *arena, ip_word *word, uint64_t payload) {
+    ip_journal *journal = &arena->header->journal;
+    ip_journal_entry *entries = ip_at(arena, arena->journal);
+    uint64_t count, old;
+    IP_READ(&journal->count, count);
+    if (count >= IP_JOURNAL_ENTRIES) return IP_TOO_LONG;
     IP_READ(word, old);
-    if (count == 0) ip_set(&lock->decided_at, 0);
+    if (count == 0) ip_set(&journal->decided_at, 0);
     ip_set(&entries[count].at, ip_offset_of(arena, word));
     ip_set(&entries[count].old, old);
     FAULT("journal.noted");
-    ip_set(&lock->count, count + 1);
+    ip_set(&journal->count, count + 1);
     FAULT("journal.counted");
     ip_set(word, payload);
     FAULT("journal.set");
     return IP_OK;
 }
 
-void ip_journal_commit(ip_lock *lock) {
-    ip_set(&lock->count, 0);
+void ip_journal_commit(ip_arena *arena) {
+    ip_set(&arena->header->journal.count, 0);
     FAULT("journal.committed");
 }
 
-void ip_journal_publish(ip_arena *arena, ip_lock *lock, ip_word *word, uint64_t payload) {
-    ip_set(&lock->decided_value, payload);
+void ip_journal_publish(ip_arena *arena, ip_word *word, uint64_t payload) {
+    ip_journal *journal = &arena->header->journal;
+    ip_set(&journal->decided_value, payload);
     FAULT("journal.value");
-    ip_set(&lock->decided_at, ip_offset_of(arena, word));
+    ip_set(&journal->decided_at, ip_offset_of(arena, word));
     FAULT("journal.decided");
     atomic_exchange_explicit(word, ip_seal(payload), memory_order_seq_cst);
     FAULT("journal.published");
-    ip_set(&lock->count, 0);
+    ip_set(&journal->count, 0);
     FAULT("journal.committed");
 }
 
-ip_status ip_journal_rollback(ip_arena *arena, ip_lock *lock) {
-    uint64_t count, capacity, at, old, value, now;
-    ip_journal_entry *entries = entries_of(arena, lock, &capacity);
-    IP_READ(&lock->count, count);
-    if (count > capacity) return IP_CORRUPT;
-    IP_READ(&lock->decided_at, at);
+ip_status ip_journal_rollback(ip_arena *arena) {
+    ip_journal *journal = &arena->header->journal;
+    ip_journal_entry *entries = ip_at(arena, arena->journal);
+    uint64_t count, at, old, value, now;
+    IP_READ(&journal->count, count);
+    if (count > IP_JOURNAL_ENTRIES) return IP_CORRUPT;
+    IP_READ(&journal->decided_at, at);
     if (count && at) {
         if (at % sizeof(ip_word) || !ip_within(arena, at, sizeof(ip_word))) return IP_CORRUPT;
-        IP_READ(&lock->decided_value, value);
+        IP_READ(&journal->decided_value, value);
         IP_READ((ip_word *)ip_at(arena, at), now);
         if (now == value) count = 0; /* it was published: the change stands */
     }
@@ -171,9 +159,9 @@ ip_status ip_journal_rollback(ip_arena *arena, ip_lock *lock) {
         ip_set(ip_at(arena, at), old);
         FAULT("journal.restored");
         count--;
-        ip_set(&lock->count, count);
+        ip_set(&journal->count, count);
         FAULT("journal.uncounted");
     }
-    ip_set(&lock->count, 0);
+    ip_set(&journal->count, 0);
     return IP_OK;
 }

@@ -1,7 +1,8 @@
-/* lock.h: robust locks between structures, each with the journal of the change that is under way.
+/* lock.h: robust locks between structures, and the journal of the change that is under way under the arena lock.
  *
  *   owner    0, or the member (index, generation) and the thread that holds it; sealed
  *   event    where waiters park
+ *
  *   count    how many journal entries are in force; 0 outside of a change
  *   decided_at, decided_value   a word whose having this value means that the change is committed
  *   entries  (offset of a word, its old value)
@@ -15,9 +16,10 @@
  * slot it names is free, of another generation, or that of a process that has ended; the next locker takes over by
  * compare-and-swap. A lock names its member, not just a thread: fork() leaves no lock behind in the child.
  *
- * A change that needs an object's lock and the arena lock is journaled in the arena lock's journal, for both. Who
- * takes over an object's lock therefore takes the arena lock once, so that such a change is rolled back
- * before the object's words are looked at.
+ * There is one journal, the arena lock's, and whoever takes the arena lock settles it first. So no change is half done
+ * when a dead member's blocks are freed, or its bits cleared. A change that needs an object's lock takes the arena lock
+ * inside it. Who takes over an object's lock therefore takes the arena lock once, so that such a change is rolled
+ * back before the object's words are looked at.
  */
 #ifndef IP_LOCK_H
 #define IP_LOCK_H
@@ -26,8 +28,6 @@
 #include "status.h"
 #include "word.h"
 
-#define IP_LOCK_ENTRIES 5u
-
 struct ip_arena;
 
 typedef struct {
@@ -35,12 +35,12 @@ typedef struct {
 } ip_journal_entry;
 
 typedef struct {
+    ip_word count, decided_at, decided_value;
+} ip_journal;
+
+typedef struct {
     ip_word owner;
     ip_event event;
-    ip_word count;
-    ip_word decided_at, decided_value;
-    ip_word spare;
-    ip_journal_entry entries[IP_LOCK_ENTRIES];
 } ip_lock;
 
 void ip_lock_init(ip_lock *lock);
@@ -65,13 +65,15 @@ bool ip_lock_wait(ip_lock *lock, uint64_t deadline_ns, bool *slept);
 /* Who I am as an owner: member, generation and thread. */
 uint64_t ip_lock_identity(const struct ip_arena *arena);
 
+/* All of these under the arena lock. */
+
 /* Notes the old value of a word of the arena, then overwrites it. IP_TOO_LONG if the journal is full. */
-ip_status ip_journal_set(struct ip_arena *arena, ip_lock *lock, ip_word *word, uint64_t payload);
+ip_status ip_journal_set(struct ip_arena *arena, ip_word *word, uint64_t payload);
 /* Commits all that was set. */
-void ip_journal_commit(ip_lock *lock);
+void ip_journal_commit(struct ip_arena *arena);
 /* Commits all that was set by storing payload to a word that others look at. It must change the word. */
-void ip_journal_publish(struct ip_arena *arena, ip_lock *lock, ip_word *word, uint64_t payload);
+void ip_journal_publish(struct ip_arena *arena, ip_word *word, uint64_t payload);
 /* Undoes all that was set since the last commit. */
-ip_status ip_journal_rollback(struct ip_arena *arena, ip_lock *lock);
+ip_status ip_journal_rollback(struct ip_arena *arena);
 
 #endif

@@ -41,6 +41,7 @@ static ip_status make_one(ip_arena *arena, ip_ring *ring, const ip_ring_settings
     ip_set(&ring->max_count, settings->max_count);
     ip_set(&ring->max_bytes, settings->max_bytes);
     ip_set(&ring->done_count, 0);
+    ip_set(&ring->dropped, 0);
     ip_set(&ring->shut, 0);
     return IP_OK;
 }
@@ -100,10 +101,19 @@ static bool has_space(const void *context) {
     return room || over(s);
 }
 
+/* How many messages are done with. */
+static ip_status read_done(ip_ring *ring, uint64_t *done) {
+    uint64_t dropped;
+    IP_READ(&ring->done_count, *done);
+    IP_READ(&ring->dropped, dropped);
+    *done += dropped;
+    return IP_OK;
+}
+
 static bool all_done(const void *context) {
     const subject *s = context;
     uint64_t tail, done;
-    if (!ip_get(&s->ring->done_count, &done) || !ip_get(&s->ring->tail, &tail)) return true;
+    if (read_done(s->ring, &done) != IP_OK || !ip_get(&s->ring->tail, &tail)) return true;
     return done >= COUNT(tail);
 }
 
@@ -131,11 +141,11 @@ bool ip_ring_readable(ip_object *object, ip_ring *ring, int writers_end) {
 /* ---- counting ---- */
 
 ip_status ip_ring_counts(ip_ring *ring, uint64_t *put, uint64_t *taken, uint64_t *done, uint64_t *bytes, bool *shut) {
-    spot in, out;
+    spot in = {0}, out = {0};
     uint64_t word;
     /* taken first: it can only grow, up to what was put */
     IP_TRY(read_side(&ring->head, ring->head_place, taken, &out));
-    IP_READ(&ring->done_count, *done);
+    IP_TRY(read_done(ring, done));
     IP_TRY(read_side(&ring->tail, ring->tail_place, put, &in));
     IP_READ(&ring->shut, word);
     *shut = word != 0;
@@ -143,18 +153,18 @@ ip_status ip_ring_counts(ip_ring *ring, uint64_t *put, uint64_t *taken, uint64_t
     return *taken <= *put ? IP_OK : IP_CORRUPT;
 }
 
-static ip_status add_done(ip_ring *ring, uint64_t n) {
-    uint64_t done, tail;
+ip_status ip_ring_task_done(ip_ring *ring) {
+    uint64_t done, dropped, tail;
     do {
         IP_READ(&ring->done_count, done);
+        IP_READ(&ring->dropped, dropped);
         IP_READ(&ring->tail, tail);
-        if (done + n > COUNT(tail)) return IP_OVERFLOW;
-    } while (!ip_swap(&ring->done_count, done, done + n));
-    if (done + n == COUNT(tail)) ip_event_notify(&ring->done, INT_MAX);
+        if (done + dropped >= COUNT(tail)) return IP_OVERFLOW;
+    } while (!ip_swap(&ring->done_count, done, done + 1));
+    FAULT("ring.done");
+    if (done + dropped + 1 == COUNT(tail)) ip_event_notify(&ring->done, INT_MAX);
     return IP_OK;
 }
-
-ip_status ip_ring_task_done(ip_ring *ring) { return add_done(ring, 1); }
 
 void ip_ring_wake_all(ip_arena *arena, ip_object *object, int kind) {
     (void)arena;
@@ -169,7 +179,7 @@ void ip_ring_wake_all(ip_arena *arena, ip_object *object, int kind) {
 /* ---- the end ---- */
 
 ip_status ip_ring_shut_down(ip_arena *arena, ip_object *object, ip_ring *ring, bool immediate) {
-    uint64_t kind, dropped = 0, before, after;
+    uint64_t kind;
     ip_lock *lock = &arena->header->lock;
     IP_TRY(ip_lock_take(arena, &ring->put_lock, IP_PATIENT));
     ip_set(&ring->shut, 1);
@@ -181,26 +191,16 @@ ip_status ip_ring_shut_down(ip_arena *arena, ip_object *object, ip_ring *ring, b
         while (status == IP_OK) {
             status = ip_lock_take(arena, lock, IP_PATIENT);
             if (status != IP_OK) break;
-            bool known = ip_get(&ring->head, &before);
-            status = known ? ip_ring_drop_one(arena, ring) : IP_CORRUPT;
-            if (status == IP_OK && ip_get(&ring->head, &after)) dropped += COUNT(after) - COUNT(before);
+            status = ip_ring_drop_one(arena, ring);
             ip_lock_release(lock);
         }
         ip_lock_release(&ring->get_lock);
         if (status == IP_AGAIN) status = IP_OK;
-        if (dropped) add_done(ring, dropped);
         if (status == IP_OK) status = ip_directory_sweep(arena);
     }
     IP_READ(&object->kind, kind);
     ip_ring_wake_all(arena, object, (int)(kind & 0xFF));
     return status;
-}
-
-/* Undoes what a dead owner of the ring's locks has left; nobody can be in the ring, since nobody holds it. */
-static ip_status undo_left(ip_arena *arena, ip_lock *lock) {
-    uint64_t count;
-    IP_READ(&lock->count, count);
-    return count ? ip_journal_rollback(arena, lock) : IP_OK;
 }
 
 ip_status ip_ring_dismantle(ip_arena *arena, ip_object *object, int kind) {
@@ -210,8 +210,6 @@ ip_status ip_ring_dismantle(ip_arena *arena, ip_object *object, int kind) {
     unsigned n = kind == IP_PIPE ? 2 : 1;
     for (unsigned which = 0; which < n; which++) {
         ip_ring *ring = ip_ring_of(object, kind, which);
-        IP_TRY(undo_left(arena, &ring->put_lock));
-        IP_TRY(undo_left(arena, &ring->get_lock));
         for (int steps = 0; steps < 256; steps++) {
             ip_status status = ip_ring_drop_one(arena, ring);
             if (status == IP_AGAIN) goto empty;

@@ -47,6 +47,7 @@ typedef struct {
     ip_event done;                          /* join() waits here */
     ip_word max_count, max_bytes;           /* 0: no bound */
     ip_word done_count;                     /* task_done() */
+    ip_word dropped;                        /* messages that shutting down threw away: done, too */
     ip_word shut;                           /* 1: nothing more can be put */
 } ip_ring;
 

@@ -69,7 +69,7 @@ static ip_status jump(ip_arena *arena, ip_ring *ring, uint64_t tail, spot *s, ui
     IP_TRY(ip_lock_take(arena, lock, IP_PATIENT));
     ip_status status = ip_segment_new(arena, wanted, &at);
     if (status != IP_OK) {
-        ip_journal_rollback(arena, lock);
+        ip_journal_rollback(arena);
         ip_lock_release(lock);
         return status;
     }
@@ -80,7 +80,7 @@ static ip_status jump(ip_arena *arena, ip_ring *ring, uint64_t tail, spot *s, ui
     *s = (spot){at, 0, wanted, s->bytes};
     write_place(&ring->tail_place[!SLOT(tail)], s);
     FAULT("ring.jump.placed");
-    ip_journal_publish(arena, lock, &ring->tail, tail ^ 1);
+    ip_journal_publish(arena, &ring->tail, tail ^ 1);
     ip_lock_release(lock);
     return IP_OK;
 }
@@ -135,26 +135,26 @@ static void publish(ip_ring *ring, uint64_t *tail, uint64_t count, const spot *s
 /* The same for one message that has a block or handles: their owners change with it. */
 static ip_status publish_with(ip_arena *arena, ip_ring *ring, uint64_t *tail, uint64_t count, const spot *s,
                               const ip_outgoing *m) {
-    ip_lock *lock = m->n_handles ? &arena->header->lock : &ring->put_lock;
+    ip_lock *lock = &arena->header->lock;
     uint64_t next = count << 1 | !SLOT(*tail), size;
     ip_status status = IP_OK;
     ip_block *block;
-    if (m->n_handles) IP_TRY(ip_lock_take(arena, lock, IP_PATIENT));
+    IP_TRY(ip_lock_take(arena, lock, IP_PATIENT));
     if (m->block) {
         status = ip_heap_block(arena, m->block, &block, &size);
-        if (status == IP_OK) status = ip_journal_set(arena, lock, &block->owner, 0);
+        if (status == IP_OK) status = ip_journal_set(arena, &block->owner, 0);
     }
     for (unsigned i = 0; i < m->n_handles && status == IP_OK; i++)
         status = ip_object_depart(arena, m->handles[i].id, m->handles[i].end);
     if (status == IP_OK) {
         write_place(&ring->tail_place[!SLOT(*tail)], s);
         FAULT("ring.placed");
-        ip_journal_publish(arena, lock, &ring->tail, next);
+        ip_journal_publish(arena, &ring->tail, next);
         *tail = next;
     } else {
-        ip_journal_rollback(arena, lock);
+        ip_journal_rollback(arena);
     }
-    if (m->n_handles) ip_lock_release(lock);
+    ip_lock_release(lock);
     return status;
 }
 

@@ -21,22 +21,21 @@ ip_status ip_block_verify(ip_arena *arena, const ip_incoming *message) {
     return left == 0 && (sum & IP_PAYLOAD_MAX) == message->block_sum ? IP_OK : IP_CORRUPT;
 }
 
-/* Follows the jump at the consumer's spot and frees the segment that it leaves. `lock` is the journal to use: the arena lock's, which is held. */
+/* Follows the jump at the consumer's spot and frees the segment that it leaves. Under the arena lock. */
 static ip_status follow_jump(ip_arena *arena, ip_ring *ring, uint64_t *head, spot *s, uint64_t next_segment) {
-    ip_lock *lock = &arena->header->lock;
     segment *seg;
     uint64_t capacity;
     ip_range freed;
     IP_TRY(find_segment(arena, next_segment, &seg, &capacity));
     ip_status status = ip_heap_free(arena, s->segment, &freed);
     if (status != IP_OK) {
-        ip_journal_rollback(arena, lock);
+        ip_journal_rollback(arena);
         return status;
     }
     spot moved = {next_segment, 0, 0, s->bytes};
     write_place(&ring->head_place[!SLOT(*head)], &moved);
     FAULT("ring.follow");
-    ip_journal_publish(arena, lock, &ring->head, *head ^ 1);
+    ip_journal_publish(arena, &ring->head, *head ^ 1);
     *head ^= 1;
     *s = moved;
     return ip_heap_trim(arena, &freed);
@@ -134,33 +133,35 @@ static void publish_taken(ip_ring *ring, uint64_t *head, uint64_t count, const s
     *head = next;
 }
 
-/* The same for one message with a block or handles; `keep`: they become this process's, else they are freed, let go.
- * Under the arena lock if the message has handles or is not kept. */
-static ip_status publish_taken_with(ip_arena *arena, ip_ring *ring, ip_lock *lock, uint64_t *head, uint64_t count,
-                                    const spot *s, const ip_incoming *m, bool keep, ip_range *freed) {
+/* The same for one message with a block or handles; `keep`: they become this process's, else they are freed, let go,
+ * and the message counts as dropped. Under the arena lock. */
+static ip_status publish_taken_with(ip_arena *arena, ip_ring *ring, uint64_t *head, uint64_t count, const spot *s,
+                                    const ip_incoming *m, bool keep, ip_range *freed) {
     ip_status status = IP_OK;
     ip_block *block;
-    uint64_t size;
+    uint64_t size, dropped;
     *freed = (ip_range){0, 0};
     if (m->block) {
         status = ip_heap_block(arena, m->block, &block, &size);
         if (status == IP_OK && m->size > size) status = IP_CORRUPT;
         if (status == IP_OK)
-            status = keep ? ip_journal_set(arena, lock, &block->owner, ip_heap_owner(arena))
+            status = keep ? ip_journal_set(arena, &block->owner, ip_heap_owner(arena))
                           : ip_heap_free(arena, m->block, freed);
     }
     for (unsigned i = 0; i < m->n_handles && status == IP_OK; i++) {
         status = ip_object_arrive(arena, m->handles[i].id, m->handles[i].end, keep);
         if (status == IP_FREED) status = IP_CORRUPT; /* a handle in transit keeps its object */
     }
+    if (status == IP_OK && !keep)
+        status = ip_get(&ring->dropped, &dropped) ? ip_journal_set(arena, &ring->dropped, dropped + 1) : IP_CORRUPT;
     if (status != IP_OK) {
-        ip_journal_rollback(arena, lock);
+        ip_journal_rollback(arena);
         return status;
     }
     uint64_t next = count << 1 | !SLOT(*head);
     write_place(&ring->head_place[!SLOT(*head)], s);
     FAULT("ring.taking");
-    ip_journal_publish(arena, lock, &ring->head, next);
+    ip_journal_publish(arena, &ring->head, next);
     *head = next;
     return IP_OK;
 }
@@ -226,11 +227,10 @@ static ip_status take_locked(ip_arena *arena, ip_object *object, ip_ring *ring, 
             unpublished++;
             continue;
         }
-        ip_lock *lock = m->n_handles ? arena_lock : &ring->get_lock;
-        if (m->n_handles) status = ip_lock_take(arena, lock, IP_PATIENT);
+        status = ip_lock_take(arena, arena_lock, IP_PATIENT);
         if (status != IP_OK) break;
-        status = publish_taken_with(arena, ring, lock, &head, count, &s, m, true, &freed);
-        if (m->n_handles) ip_lock_release(lock);
+        status = publish_taken_with(arena, ring, &head, count, &s, m, true, &freed);
+        ip_lock_release(arena_lock);
         if (status == IP_OK) ++*taken;
         break;
     }
@@ -268,6 +268,6 @@ ip_status ip_ring_drop_one(ip_arena *arena, ip_ring *ring) {
     IP_TRY(read_frame(&f, scratch, &m));
     s.position += FRAME + padded(f.length);
     s.bytes += m.size;
-    IP_TRY(publish_taken_with(arena, ring, &arena->header->lock, &head, COUNT(head) + 1, &s, &m, false, &freed));
+    IP_TRY(publish_taken_with(arena, ring, &head, COUNT(head) + 1, &s, &m, false, &freed));
     return freed.to ? ip_heap_trim(arena, &freed) : IP_OK;
 }

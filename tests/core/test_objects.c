@@ -73,10 +73,10 @@ static void batches(void) {
         fill_message(data[i], 8 + i, i);
         out[i] = (ip_outgoing){.kind = (uint8_t)i, .data = data[i], .size = 8 + i};
     }
-    OK(ip_ring_put(&arena, q.object, q.out, -1, out, N, true, &n));
+    OK(ip_ring_put(&arena, q.object, q.out, -1, out, N, IP_PATIENT, &n));
     CHECK_EQ(n, N);
     while (total < N) {
-        OK(ip_ring_take(&arena, q.object, q.in, -1, scratch, sizeof scratch, true, in, N, &n));
+        OK(ip_ring_take(&arena, q.object, q.in, -1, scratch, sizeof scratch, IP_PATIENT, in, N, &n));
         CHECK(n >= 1);
         for (unsigned i = 0; i < n; i++, total++) {
             message m;

@@ -150,7 +150,7 @@ MAYBE_UNUSED static ip_status put_with(const port *p, uint64_t number, uint64_t 
         status = ip_block_fill(p->arena, pieces, 2, &m.block, &m.block_sum);
     }
     if (status == IP_OK) {
-        status = ip_ring_put(p->arena, p->object, p->out, p->readers_end, &m, 1, true, &put);
+        status = ip_ring_put(p->arena, p->object, p->out, p->readers_end, &m, 1, IP_PATIENT, &put);
         if (status != IP_OK && m.block) ip_block_drop(p->arena, m.block);
         if (status == IP_OK) CHECK_EQ(put, 1);
     }
@@ -189,7 +189,7 @@ MAYBE_UNUSED static ip_status take_one(const port *p, message *m) {
     static _Thread_local _Alignas(8) unsigned char scratch[IP_SCRATCH_MIN];
     ip_incoming in;
     unsigned taken;
-    ip_status status = ip_ring_take(p->arena, p->object, p->in, p->writers_end, scratch, sizeof scratch, true, &in, 1, &taken);
+    ip_status status = ip_ring_take(p->arena, p->object, p->in, p->writers_end, scratch, sizeof scratch, IP_PATIENT, &in, 1, &taken);
     if (status != IP_OK) return status;
     CHECK_EQ(taken, 1);
     return examine(p, &in, m);
