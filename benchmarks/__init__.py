@@ -1,0 +1,1 @@
+"""Measures interproc against its peers; nothing here is imported by interproc itself."""
