@@ -21,6 +21,7 @@ ip_status ip_memory_make(ip_arena *arena, ip_object *object, void *context) {
     ip_set(&memory->flavour, settings->flavour);
     ip_set(&memory->size, settings->size);
     memset(memory->data, 0, settings->size);
+    if (settings->initial_size) memcpy(memory->data, settings->initial, settings->initial_size);
     return IP_OK;
 }
 
@@ -42,6 +43,7 @@ ip_status ip_mutex_try(ip_arena *arena, ip_memory *memory, bool recursive, bool 
     uint64_t owner, depth;
     ip_status status = ip_lock_try(arena, &memory->lock, check_owner, inherited);
     if (status == IP_OK) {
+        FAULT("mutex.locked");
         ip_set(&memory->depth, 1);
         return IP_OK;
     }

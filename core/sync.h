@@ -33,6 +33,8 @@ typedef struct {
 
 typedef struct {
     uint64_t size, flavour;
+    const void *initial; /* the first initial_size bytes; the rest are zeroes */
+    uint64_t initial_size;
 } ip_memory_settings;
 
 /* The maker of a memory object (context: ip_memory_settings), and its body's size. */

@@ -1,0 +1,31 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, embedsignature=False, binding=False
+"""The objects of the arena as Python types; what they do is done in core/, what can be Python is Python.
+
+Each file included below has one part, and uses those before it. It is one extension module since the state of
+the process (its arenas, what it holds in them) must exist once.
+"""
+
+cimport cython
+from libc.stdint cimport INT64_MAX, UINT64_MAX, int64_t, uint32_t, uint64_t, uint8_t
+from libc.errno cimport errno
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.long cimport PyLong_AsUnsignedLongLongMask
+from core cimport *
+
+from interproc import errors as _errors
+
+MAX_MEMBERS = IP_MEMBERS_MAX
+
+cdef class Arena
+cdef class Handle
+cdef class Encoder
+
+include "arena.pxi"     # arenas, membership, fork
+include "handle.pxi"    # handles on objects; how they travel
+include "serial.pxi"    # objects to messages and back
+include "ring.pxi"      # Queue, Connection
+include "sync.pxi"      # Memory, Number, Mutex, Semaphore, Signal
+include "view.pxi"      # typed windows on memory

@@ -1,0 +1,471 @@
+# arena.pxi: this process's arenas: making, opening, joining, leaving them; what fork() and spawning do to them.
+
+import fcntl as _fcntl
+import os as _os
+import weakref as _weakref
+from multiprocessing import reduction as _reduction
+from multiprocessing.context import get_spawning_popen as _get_spawning_popen
+
+cdef object _arenas = _weakref.WeakValueDictionary()    # uid -> Arena: all that this process has
+cdef Arena _default = None
+cdef uint64_t _forks = 0                                # how many fork()s this process is away from the first
+cdef list _places_of_fork = []                          # (arena, fd, slot): reserved for the child being forked
+
+
+cdef object _error(int status, Arena arena, object what):
+    """The exception for a status; `what` names the object and the operation."""
+    if status == IP_CORRUPT:
+        return _errors.ArenaCorrupted(
+            f"{what}: shared memory is damaged (a check failed): something outside of interproc has written to it; "
+            "restart the processes that share it")
+    if status == IP_NO_MEMORY:
+        limit = 0 if arena is None else arena.c.limit
+        used = 0 if arena is None or arena.c.header == NULL else arena.used
+        return _errors.ArenaFull(
+            f"{what}: no memory: {used:,} of the arena's limit of {limit:,} bytes are in use, or the machine has no "
+            "more; take messages out or free objects, or raise the limit before the first use "
+            "(environment variable INTERPROC_LIMIT=8G, or interproc.Arena.create(limit=...))")
+    if status == IP_FREED:
+        return _errors.ObjectFreed(
+            f"{what}: the object was freed, since its last holder has closed it or died; keep a handle on it as long "
+            "as others may come")
+    if status == IP_LEFT:
+        return _errors.ArenaClosed(f"{what}: this process has left the arena (it is exiting, or its place was lost)")
+    if status == IP_EXISTS:
+        return _errors.HandleError(f"{what}: the name is taken by an object of another kind; choose another name")
+    if status == IP_CROWDED:
+        return _errors.ArenaFull(
+            f"{what}: a table of the arena is full (at most {IP_MEMBERS_MAX} processes and 1,048,576 objects)")
+    if status == IP_TOO_LONG:
+        return _errors.HandleError(f"{what}: too long (names: 200 bytes; handles in one message: 900)")
+    if status == IP_OS_ERROR:
+        return OSError(errno, f"{what}: {_os.strerror(errno)}")
+    return _errors.InterprocError(f"{what}: unexpected status {status}")
+
+
+cdef uint64_t _deadline(object timeout) except? 0:
+    """CLOCK_MONOTONIC nanoseconds at which a wait of `timeout` seconds (None: no limit) ends."""
+    cdef double seconds
+    if timeout is None:
+        return UINT64_MAX
+    seconds = timeout
+    if seconds != seconds:
+        raise ValueError("a timeout cannot be nan")
+    if seconds <= 0:
+        return 1    # in the past, and not the error value
+    if seconds > 1e9:
+        return UINT64_MAX
+    return ip_now_ns() + <uint64_t>(seconds * 1e9)
+
+
+@cython.no_gc_clear
+cdef class Arena:
+    """This process's attachment to a piece of shared memory: it is a member of it.
+
+    Not made directly: `Arena.default()` is the tree's, `Arena.create()` makes another, `Arena.open(name)` meets
+    unrelated processes of the same user. An arena exists as long as a member lives.
+    """
+    cdef ip_arena c
+    cdef readonly str uid           # the same in all members
+    cdef readonly object name       # of a named arena, or None
+    cdef object path                # its file
+    cdef dict held                  # (index, generation, end) -> how many handles of this process
+    cdef object watched             # weak set of the handles that have a descriptor
+    cdef object __weakref__
+
+    def __init__(self):
+        raise TypeError("an Arena is had from Arena.default(), Arena.create() or Arena.open(name)")
+
+    def __dealloc__(self):
+        if self.c.base != NULL:
+            self._depart()
+            ip_arena_detach(&self.c)
+
+    cdef int _depart(self) except -1:
+        """Leaves; the last one out of a named arena removes its file."""
+        cdef int fd = -1
+        if self.c.base == NULL or self.c.generation == 0:
+            return 0
+        if self.path is None:
+            with nogil:
+                ip_member_leave(&self.c)
+            return 0
+        try:
+            _fcntl.flock(self.c.fd, _fcntl.LOCK_EX)
+            ip_member_leave(&self.c)
+            if not self._inhabited():
+                _os.unlink(self.path)
+        except OSError:
+            pass
+        finally:
+            _fcntl.flock(self.c.fd, _fcntl.LOCK_UN)
+        return 0
+
+    cdef bint _inhabited(self):
+        cdef uint32_t i
+        for i in range(IP_MEMBERS_MAX):
+            if (i != self.c.self or self.c.generation) and ip_member_incarnation(&self.c, i):
+                return True
+        return False
+
+    @staticmethod
+    def default():
+        """The arena that this tree of processes shares; made on first use.
+
+        Its limit is `interproc.settings.memory_limit()` bytes.
+        """
+        global _default
+        if _default is None:
+            _default = Arena.create()
+        return _default
+
+    @staticmethod
+    def set_default(Arena arena):
+        """What a spawned child does with its parent's arena."""
+        global _default
+        _default = arena
+
+    @staticmethod
+    def create(limit=None):
+        """A new anonymous arena of at most `limit` bytes, for this process and those that it hands handles to.
+
+        Raises ArenaFull (a MemoryError) when the machine refuses even the little that an empty one takes.
+        """
+        cdef Arena arena = Arena.__new__(Arena)
+        cdef uint64_t size = _limit(limit)
+        cdef int status
+        arena.c.fd = -1
+        with nogil:
+            status = ip_arena_create(&arena.c, -1, size)
+        if status:
+            arena.c.base = NULL
+            raise _error(status, None, f"creating an arena of {size:,} bytes")
+        arena._register()
+        return arena
+
+    @staticmethod
+    def open(str name, limit=None):
+        """Opens the named arena, or creates it with that limit in bytes; unrelated processes of this user meet there.
+
+        It is a file of mode 0600 in the user's runtime directory; the last member out removes it, and one that all members
+        were killed in is replaced.
+        """
+        cdef Arena arena, known
+        from interproc import settings
+        path = settings.arena_path(name)
+        for known in list(_arenas.values()):
+            if known.path == path and known.c.generation:
+                return known
+        while True:
+            fd = _os.open(path, _os.O_RDWR | _os.O_CREAT | _os.O_CLOEXEC | _os.O_NOFOLLOW, 0o600)
+            try:
+                arena = _open_named(fd, path, name, limit)
+            except BaseException:
+                _os.close(fd)
+                raise
+            if arena is not None:
+                arena._register()
+                return arena
+            _os.close(fd)
+
+    def _register(self):
+        self.uid = "%012x%012x%012x" % (self.c.identity[0], self.c.identity[1], self.c.identity[2])
+        self.held = {}
+        self.watched = _weakref.WeakSet()
+        _arenas[self.uid] = self
+
+    # ---- what there is
+
+    @property
+    def limit(self):
+        """Bytes that it can hold."""
+        return self.c.limit
+
+    @property
+    def used(self):
+        """Bytes in use."""
+        cdef uint64_t n
+        if not ip_get(&self.c.header.heap_used, &n):
+            raise _error(IP_CORRUPT, self, "Arena.used")
+        return n
+
+    @property
+    def committed(self):
+        """Bytes of memory taken from the machine for contents, in use or kept warm."""
+        cdef uint64_t n
+        if not ip_get(&self.c.header.heap_committed, &n):
+            raise _error(IP_CORRUPT, self, "Arena.committed")
+        return n
+
+    @property
+    def fd(self):
+        """The file descriptor of the memory."""
+        return self.c.fd
+
+    @property
+    def index(self):
+        """This process's place among the members."""
+        return self.c.self
+
+    @property
+    def left(self):
+        """Whether this process has left it."""
+        return self.c.generation == 0
+
+    def incarnation(self, uint32_t index):
+        """0 if no live member has this index, else a number that no other process that had the index ever had."""
+        return ip_member_incarnation(&self.c, index)
+
+    def members(self):
+        """The members: a list of dicts with index, pid (0: reserved for a child) and phase."""
+        cdef ip_member_info *infos = <ip_member_info *>malloc(IP_MEMBERS_MAX * sizeof(ip_member_info))
+        if infos == NULL:
+            raise MemoryError
+        try:
+            n = ip_member_list(&self.c, infos, IP_MEMBERS_MAX)
+            if n < 0:
+                raise _error(IP_CORRUPT, self, "Arena.members()")
+            return [{"index": infos[i].index, "pid": infos[i].pid,
+                     "phase": ("free", "reserved", "member", "leaving")[infos[i].phase & 3]} for i in range(n)]
+        finally:
+            free(infos)
+
+    def objects(self):
+        """The objects: a list of dicts with id, kind, name, holders (a count for each end) and handles in transit."""
+        cdef uint32_t index = 0
+        cdef ip_object_info info
+        cdef int status
+        found = []
+        while True:
+            status = ip_object_next(&self.c, &index, &info)
+            if status == IP_AGAIN:
+                return found
+            if status:
+                raise _error(status, self, "Arena.objects()")
+            kind = _kind_name(info.kind)
+            found.append({
+                "id": f"{kind}#{info.id.index}.{info.id.generation}", "kind": kind,
+                "name": info.name.decode("utf-8", "replace") or None,
+                "holders": [info.holders[i] for i in range(info.ends)],
+                "transit": [info.transit[i] for i in range(info.ends)]})
+
+    def check(self):
+        """Raises ArenaCorrupted if an invariant of the heap does not hold. Takes time and the arena lock: for tests."""
+        cdef int status
+        with nogil:
+            status = ip_heap_check(&self.c)
+        if status:
+            raise _error(status, self, "Arena.check()")
+
+    def reap(self):
+        """Frees what dead members have left; returns how many were found dead. It happens by itself now and then."""
+        cdef uint32_t buried = 0
+        cdef int status
+        with nogil:
+            status = ip_member_reap(&self.c, &buried)
+        if status:
+            raise _error(status, self, "Arena.reap()")
+        return buried
+
+    def leave(self):
+        """Lets go of all that this process holds; its handles raise ArenaClosed from then on."""
+        self._depart()
+
+    def __repr__(self):
+        what = repr(self.name) if self.name is not None else self.uid[:8]
+        return f"<Arena {what}, {self.used:,} of {self.limit:,} bytes used>"
+
+    # ---- handing it on
+
+    def reserve(self):
+        """A place for a child: (descriptor, slot). The child calls adopt(); close the descriptor once it has its own.
+
+        The descriptor carries a lock that tells that the child may still come.
+        """
+        cdef int fd, status
+        cdef uint32_t index
+        status = ip_member_reserve(&self.c, &fd, &index)
+        if status == IP_CROWDED:
+            self.reap()
+            status = ip_member_reserve(&self.c, &fd, &index)
+        if status:
+            raise _error(status, self, "a place for a child process")
+        return fd, index
+
+    @staticmethod
+    def adopt(fd, slot):
+        """In the child: attaches to the arena of a descriptor from reserve() and takes the place. Takes over fd."""
+        cdef Arena arena = Arena.__new__(Arena)
+        cdef int status = ip_arena_attach(&arena.c, fd)
+        if status:
+            arena.c.base = NULL
+            _os.close(fd)
+            raise _error(status, None, "attaching to the parent's arena")
+        _os.set_inheritable(fd, False)
+        status = ip_member_claim(&arena.c, slot)
+        if status:
+            raise _error(status, arena, "taking the place that the parent had reserved")
+        # The file's lock has told that this process may come; from here on its pid and start time tell that it lives.
+        _fcntl.fcntl(fd, _F_OFD_SETLK, _struct.pack("hhqqi4x", _fcntl.F_UNLCK, 0, 0, 0, 0))
+        arena._register()
+        return arena
+
+    cdef tuple _place_for(self, object popen):
+        """The place of the child that is being spawned: the same for all handles that travel to it."""
+        places = popen.__dict__.setdefault("_interproc_slots", {})
+        place = places.get(self.uid)
+        if place is None:
+            place = places[self.uid] = self.reserve()
+            popen.__dict__.setdefault("_interproc_places", []).append(place[0])
+            _weakref.finalize(popen, _close_quietly, popen.__dict__["_interproc_places"])
+        return place
+
+    def __reduce__(self):
+        popen = _get_spawning_popen()
+        if popen is None:
+            return _find_arena, (self.uid, self.name)
+        fd, slot = self._place_for(popen)
+        return _arrive, (self.uid, self.name, _reduction.DupFd(fd), slot)
+
+
+import struct as _struct
+
+_F_OFD_SETLK = 37
+
+
+def _close_quietly(list descriptors):
+    while descriptors:
+        try:
+            _os.close(descriptors.pop())
+        except OSError:
+            pass
+
+
+cdef uint64_t _limit(object limit) except 0:
+    if limit is None:
+        from interproc import settings
+        limit = settings.memory_limit()
+    if limit < 1 << 20:
+        raise ValueError(f"an arena's limit is at least 1 MiB, not {limit} bytes")
+    return limit
+
+
+cdef Arena _open_named(int fd, str path, str name, object limit):
+    """None: the file has just been removed or replaced by another; try again."""
+    cdef Arena arena = Arena.__new__(Arena)
+    cdef int status
+    _fcntl.flock(fd, _fcntl.LOCK_EX)
+    try:
+        mine = _os.fstat(fd)
+        try:
+            there = _os.stat(path)
+        except FileNotFoundError:
+            return None
+        if (mine.st_dev, mine.st_ino) != (there.st_dev, there.st_ino):
+            return None
+        if mine.st_uid != _os.geteuid():
+            raise PermissionError(f"the arena {name!r} ({path}) belongs to another user")
+        if mine.st_size == 0:
+            status = ip_arena_create(&arena.c, fd, _limit(limit))
+        else:
+            status = ip_arena_attach(&arena.c, fd)
+            if status == IP_OK:
+                if not arena._inhabited():      # all who used it were killed
+                    arena.c.fd = -1
+                    ip_arena_detach(&arena.c)
+                    _os.unlink(path)
+                    return None
+                status = ip_member_join(&arena.c)
+            elif status == IP_CORRUPT:
+                raise _errors.ArenaCorrupted(
+                    f"the file of the named arena {name!r} is not an arena, or damaged; remove {path} if nobody uses it")
+        if status:
+            if arena.c.base != NULL:
+                arena.c.fd = -1
+                if arena.c.header != NULL:
+                    arena.c.base = NULL
+            raise _error(status, None, f"opening the arena {name!r}")
+        arena.path = path
+        arena.name = name
+        return arena
+    finally:
+        _fcntl.flock(fd, _fcntl.LOCK_UN)
+
+
+def _find_arena(str uid, name):
+    """Unpickles an arena in a process that is a member already, or can become one by name."""
+    arena = _arenas.get(uid)
+    if arena is not None:
+        return arena
+    if name is not None:
+        arena = Arena.open(name)
+        if arena.uid == uid:
+            return arena
+        raise _errors.ObjectFreed(f"the arena {name!r} that this handle belongs to is no more; another has its name")
+    raise _errors.HandleError(
+        f"this handle belongs to the arena {uid[:8]} of another tree of processes; pass it to a child as an argument, "
+        "start the processes with interproc's Process, or use a name (Queue(name=...)) for unrelated processes")
+
+
+def _arrive(str uid, name, duplicate, slot):
+    """Unpickles an arena in a spawned child."""
+    cdef Arena arena = _arenas.get(uid)
+    if arena is not None:
+        return arena
+    arena = Arena.adopt(duplicate.detach(), slot)
+    if name is not None:
+        from interproc import settings
+        arena.name = name
+        arena.path = settings.arena_path(name)
+    elif _default is None:
+        Arena.set_default(arena)
+    return arena
+
+
+def leave():
+    """Leaves every arena that this process is in."""
+    cdef Arena arena
+    for arena in list(_arenas.values()):
+        arena.leave()
+
+
+# ---- fork(): the child's place is taken, and holds what the parent holds, before the child exists
+
+def _before_fork():
+    cdef Arena arena
+    cdef int status
+    Arena.default()
+    del _places_of_fork[:]
+    for arena in list(_arenas.values()):
+        if arena.c.generation == 0:
+            continue
+        fd, slot = arena.reserve()
+        _places_of_fork.append((arena, fd, slot))
+        status = ip_directory_share_all(&arena.c, slot)
+        if status:
+            raise _error(status, arena, "fork()")
+
+
+def _after_fork_in_parent():
+    for _, fd, _ in _places_of_fork:
+        _os.close(fd)
+    del _places_of_fork[:]
+
+
+def _after_fork_in_child():
+    global _forks
+    cdef Arena arena
+    cdef Handle handle
+    _forks += 1
+    for arena in list(_arenas.values()):
+        arena.c.generation = 0      # who has no place cannot pass for its parent
+    for arena, fd, slot in _places_of_fork:
+        ip_member_claim(&arena.c, slot)     # else every use raises ArenaClosed
+        _os.close(fd)
+        for handle in list(arena.watched):
+            if handle.watch != NULL:
+                ip_watch_after_fork(handle.watch)
+    del _places_of_fork[:]
+
+
+_os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -1,0 +1,185 @@
+# The C core, as Cython sees it; documented in core/*.h.
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
+from posix.types cimport pid_t
+
+cdef extern from "stdbool.h":
+    ctypedef bint cbool "bool"
+
+cdef extern from "status.h":
+    ctypedef enum ip_status:
+        IP_OK, IP_AGAIN, IP_BUSY, IP_NO_MEMORY, IP_CORRUPT, IP_SHUT_DOWN, IP_EOF, IP_BROKEN, IP_FREED, IP_EXISTS
+        IP_CROWDED, IP_LEFT, IP_TOO_LONG, IP_NOT_OWNER, IP_OVERFLOW, IP_OS_ERROR
+
+cdef extern from "word.h" nogil:
+    ctypedef uint64_t ip_word
+    uint64_t IP_PAYLOAD_MAX
+    cbool ip_get(const ip_word *word, uint64_t *payload)
+
+cdef extern from "event.h" nogil:
+    ctypedef struct ip_event:
+        pass
+    void ip_event_notify(ip_event *event, int how_many)
+    uint64_t ip_now_ns()
+
+cdef extern from "lock.h" nogil:
+    ctypedef struct ip_lock:
+        ip_word owner
+    ctypedef enum ip_patience:
+        IP_NOW, IP_PATIENT, IP_INHERIT
+    cbool ip_lock_wait(ip_lock *lock, uint64_t deadline_ns, cbool *slept)
+
+cdef extern from "arena.h" nogil:
+    enum: IP_MEMBERS_MAX
+    ctypedef struct ip_header:
+        ip_word heap_used, heap_committed
+    ctypedef struct ip_arena:
+        unsigned char *base
+        ip_header *header
+        uint64_t size, limit, heap
+        int fd
+        uint32_t self, generation
+        uint64_t[3] identity
+    ip_status ip_arena_create(ip_arena *arena, int fd, uint64_t limit)
+    ip_status ip_arena_attach(ip_arena *arena, int fd)
+    void ip_arena_detach(ip_arena *arena)
+    void *ip_at(const ip_arena *arena, uint64_t offset)
+
+cdef extern from "member.h" nogil:
+    ctypedef struct ip_member_info:
+        uint32_t index, generation
+        int phase
+        pid_t pid
+    ip_status ip_member_join(ip_arena *arena)
+    ip_status ip_member_reserve(ip_arena *arena, int *fd, uint32_t *index)
+    ip_status ip_member_claim(ip_arena *arena, uint32_t index)
+    ip_status ip_member_leave(ip_arena *arena)
+    ip_status ip_member_reap(ip_arena *arena, uint32_t *buried)
+    ip_status ip_member_reap_sometimes(ip_arena *arena)
+    uint32_t ip_member_incarnation(ip_arena *arena, uint32_t index)
+    pid_t ip_member_pid(ip_arena *arena, uint32_t index, uint32_t generation)
+    int ip_member_list(ip_arena *arena, ip_member_info *infos, int max)
+
+cdef extern from "directory.h" nogil:
+    enum: IP_QUEUE, IP_PIPE, IP_MEMORY, IP_NAME_MAX
+    ctypedef struct ip_object:
+        pass
+    ctypedef struct ip_id:
+        uint32_t index, generation
+    ctypedef ip_status (*ip_maker)(ip_arena *arena, ip_object *object, void *context)
+    ctypedef struct ip_object_info:
+        ip_id id
+        int kind
+        unsigned ends
+        unsigned[2] holders
+        uint64_t[2] transit
+        uint64_t body
+        char[201] name
+    ip_status ip_object_open(ip_arena *arena, int kind, unsigned ends, unsigned hold_mask, uint64_t body_size,
+                             const char *name, uint64_t name_size, ip_maker make, void *context, ip_id *id,
+                             ip_object **object, cbool *created)
+    ip_status ip_object_find(ip_arena *arena, ip_id id, int *kind, ip_object **object)
+    ip_status ip_object_hold(ip_arena *arena, ip_id id, unsigned end, uint32_t member)
+    ip_status ip_object_release(ip_arena *arena, ip_id id, unsigned end)
+    ip_status ip_directory_share_all(ip_arena *arena, uint32_t member)
+    ip_status ip_object_check_holders(ip_arena *arena, ip_object *object, unsigned end, cbool *held)
+    ip_status ip_object_next(ip_arena *arena, uint32_t *index, ip_object_info *info)
+
+cdef extern from "heap.h" nogil:
+    ip_status ip_block_drop(ip_arena *arena, uint64_t at)
+    ip_status ip_heap_check(ip_arena *arena)
+
+cdef extern from "ring.h" nogil:
+    uint64_t IP_INLINE_MAX
+    enum: IP_PIECES_MAX, IP_HANDLES_MAX
+    ctypedef struct ip_ring:
+        ip_lock put_lock, get_lock
+        ip_event items, space, done
+    ctypedef struct ip_piece:
+        const void *data
+        uint64_t size
+    ctypedef struct ip_handle_ref:
+        ip_id id
+        unsigned end
+    ctypedef struct ip_outgoing:
+        uint8_t kind
+        const void *data
+        uint64_t size
+        uint64_t block
+        uint64_t block_sum
+        const ip_piece *pieces
+        unsigned n_pieces
+        const ip_handle_ref *handles
+        unsigned n_handles
+    ctypedef struct ip_incoming:
+        uint8_t kind
+        unsigned char *data
+        uint64_t size
+        uint64_t block
+        unsigned n_handles
+        ip_handle_ref *handles
+    ctypedef struct ip_ring_settings:
+        uint64_t max_count, max_bytes
+    ip_status ip_ring_make(ip_arena *arena, ip_object *object, void *settings)
+    uint64_t ip_ring_body_size(int kind)
+    ip_ring *ip_ring_of(ip_object *object, int kind, unsigned which)
+    ip_status ip_block_fill(ip_arena *arena, const ip_piece *pieces, unsigned n, uint64_t *block, uint64_t *sum)
+    ip_status ip_block_verify(ip_arena *arena, const ip_incoming *message)
+    ip_status ip_ring_put(ip_arena *arena, ip_object *object, ip_ring *ring, int readers_end,
+                          const ip_outgoing *messages, unsigned n, ip_patience patience, unsigned *put)
+    ip_status ip_ring_take(ip_arena *arena, ip_object *object, ip_ring *ring, int writers_end, unsigned char *scratch,
+                           uint64_t scratch_size, ip_patience patience, ip_incoming *messages, unsigned max,
+                           unsigned *taken)
+    cbool ip_ring_wait_items(ip_object *object, ip_ring *ring, int writers_end, uint64_t deadline_ns, cbool *slept)
+    cbool ip_ring_wait_space(ip_object *object, ip_ring *ring, int readers_end, uint64_t size, uint64_t deadline_ns,
+                            cbool *slept)
+    cbool ip_ring_wait_done(ip_ring *ring, uint64_t deadline_ns, cbool *slept)
+    cbool ip_ring_readable(ip_object *object, ip_ring *ring, int writers_end)
+    ip_status ip_ring_counts(ip_ring *ring, uint64_t *put, uint64_t *taken, uint64_t *done, uint64_t *bytes, cbool *shut)
+    ip_status ip_ring_task_done(ip_ring *ring)
+    ip_status ip_ring_shut_down(ip_arena *arena, ip_object *object, ip_ring *ring, cbool immediate)
+
+cdef extern from "sync.h" nogil:
+    ctypedef struct ip_memory:
+        ip_lock lock
+        unsigned char *data
+    ctypedef struct ip_semaphore:
+        ip_word value
+    ctypedef struct ip_signal:
+        ip_word count
+    ctypedef struct ip_memory_settings:
+        uint64_t size, flavour
+        const void *initial
+        uint64_t initial_size
+    ip_status ip_memory_make(ip_arena *arena, ip_object *object, void *settings)
+    uint64_t ip_memory_body_size(uint64_t size)
+    ip_status ip_memory_of(ip_arena *arena, ip_object *object, uint64_t flavour, ip_memory **memory, uint64_t *size)
+    ip_status ip_mutex_try(ip_arena *arena, ip_memory *memory, cbool recursive, cbool check_owner, cbool *inherited)
+    ip_status ip_mutex_release(ip_arena *arena, ip_memory *memory, cbool recursive)
+    ip_status ip_mutex_state(ip_arena *arena, ip_memory *memory, cbool *mine, uint64_t *depth)
+    void ip_semaphore_init(ip_semaphore *semaphore, uint64_t value, uint64_t maximum)
+    ip_status ip_semaphore_try(ip_semaphore *semaphore)
+    ip_status ip_semaphore_release(ip_semaphore *semaphore, uint64_t n)
+    cbool ip_semaphore_wait(ip_semaphore *semaphore, uint64_t deadline_ns, cbool *slept)
+    void ip_signal_init(ip_signal *signal)
+    ip_status ip_signal_notify(ip_signal *signal, int how_many)
+    cbool ip_signal_wait(ip_signal *signal, uint64_t seen, uint64_t deadline_ns, cbool *slept)
+    ctypedef union ip_number:
+        int64_t i
+        double d
+    cbool ip_number_is_float(char type)
+    unsigned ip_number_size(char type)
+    ip_number ip_number_load(const void *at, char type)
+    void ip_number_store(void *at, char type, ip_number value)
+    ip_number ip_number_add(void *at, char type, ip_number value)
+    ip_number ip_number_exchange(void *at, char type, ip_number value)
+    cbool ip_number_compare_exchange(void *at, char type, ip_number expected, ip_number value)
+
+cdef extern from "watch.h" nogil:
+    ctypedef struct ip_watch:
+        pass
+    ip_watch *ip_watch_start(ip_arena *arena, ip_object *object, ip_ring *ring, int writers_end)
+    void ip_watch_stop(ip_watch *watch)
+    int ip_watch_descriptor(ip_watch *watch)
+    void ip_watch_sync(ip_watch *watch)
+    void ip_watch_after_fork(ip_watch *watch)

@@ -1,0 +1,209 @@
+# handle.pxi: a handle on an object of the arena: identity, lifetime, and travelling between processes.
+#
+# A process holds an end of an object from its first handle on it to its last. A handle that travels inside a message is
+# kept alive by the message (core/directory.h); one that travels to a spawned child, by the child's reserved place.
+
+
+cdef str _kind_name(int kind):
+    return {IP_QUEUE: "queue", IP_PIPE: "pipe", IP_MEMORY: "memory"}.get(kind, "object")
+
+
+@cython.no_gc_clear
+cdef class Handle:
+    """One end of an object in an arena. It can be pickled at any time, and works in each process of the tree.
+
+    The object is freed when no process has a handle on it and no message carries one.
+    """
+    cdef readonly Arena arena
+    cdef ip_id c_id
+    cdef readonly unsigned end
+    cdef int kind
+    cdef ip_object *object
+    cdef readonly str name
+    cdef bint open              # this handle holds the end
+    cdef readonly bint closed
+    cdef int users              # threads inside a wait of this handle
+    cdef uint64_t users_of      # and the fork they belong to
+    cdef ip_watch *watch
+    cdef object __weakref__
+
+    def __dealloc__(self):
+        if self.watch != NULL:
+            ip_watch_stop(self.watch)
+            self.watch = NULL
+        if self.open:
+            self.open = False
+            self._let_go()
+
+    cdef int _create(self, object arena, object name, int kind, unsigned ends, unsigned hold_mask, uint64_t body_size,
+                     ip_maker make, void *context) except -1:
+        """Makes the object, or opens the one of that name; 1 if it was made. `name` may be "arena/object"."""
+        cdef cbool created = False
+        cdef int status
+        cdef bytes raw = b""
+        cdef Arena a
+        if self.object != NULL:
+            raise ValueError(f"{self!r} cannot be set up twice")
+        if name is not None:
+            place, _, own = name.rpartition("/")
+            if not own:
+                raise ValueError(f"{name!r} names no object: use 'name' or 'arena/name'")
+            raw = own.encode("utf-8")
+            if arena is None:
+                arena = Arena.open(place or "default")
+        a = Arena.default() if arena is None else arena
+        self.arena = a
+        self.name = name
+        self.kind = kind
+        status = ip_member_reap_sometimes(&a.c)
+        if status == IP_OK:
+            status = ip_object_open(&a.c, kind, ends, hold_mask, body_size, <const char *>raw, len(raw), make, context,
+                                    &self.c_id, &self.object, &created)
+            if status == IP_NO_MEMORY:      # the dead may have left something
+                a.reap()
+                status = ip_object_open(&a.c, kind, ends, hold_mask, body_size, <const char *>raw, len(raw), make,
+                                        context, &self.c_id, &self.object, &created)
+        if status:
+            self.object = NULL
+            raise _error(status, a, f"creating a {type(self).__name__}" + (f" named {name!r}" if name else ""))
+        for end in range(ends):
+            if hold_mask >> end & 1:
+                key = (self.c_id.index, self.c_id.generation, end)
+                a.held[key] = a.held.get(key, 0) + 1
+        self.open = True
+        return created
+
+    cdef int _attach(self, Arena arena, uint32_t index, uint32_t generation, unsigned end) except -1:
+        """Becomes a handle on an existing object."""
+        cdef int status
+        self.arena = arena
+        self.c_id.index = index
+        self.c_id.generation = generation
+        self.end = end
+        status = ip_object_find(&arena.c, self.c_id, &self.kind, &self.object)
+        if status == IP_OK:
+            key = (index, generation, end)
+            n = arena.held.get(key, 0)
+            if n == 0:
+                status = ip_object_hold(&arena.c, self.c_id, end, arena.c.self)
+            if status == IP_OK:
+                arena.held[key] = n + 1
+        if status:
+            self.object = NULL
+            raise _error(status, arena, f"opening {_kind_name(self.kind)}#{index}.{generation}")
+        self.open = True
+        return 0
+
+    cdef int _let_go(self) except -1:
+        cdef Arena arena = self.arena
+        cdef int status
+        key = (self.c_id.index, self.c_id.generation, self.end)
+        n = arena.held.get(key, 0)
+        if n > 1:
+            arena.held[key] = n - 1
+            return 0
+        arena.held.pop(key, None)
+        if arena.c.generation and n:
+            status = ip_object_release(&arena.c, self.c_id, self.end)
+            if status and status != IP_FREED and status != IP_LEFT:
+                raise _error(status, arena, f"closing {self.id}")
+        return 0
+
+    cdef inline void _enter(self) noexcept:
+        """Around a wait without the GIL: the object stays held though another thread closes the handle."""
+        if self.users_of != _forks:
+            self.users = 0
+            self.users_of = _forks
+        self.users += 1
+
+    cdef int _exit(self) except -1:
+        self.users -= 1
+        if self.users == 0 and self.closed and self.open:
+            self.open = False
+            self._let_go()
+        return 0
+
+    cdef object _closed_error(self):
+        return _errors.HandleError(f"{self!r} is closed")
+
+    cdef inline int _check(self) except -1:
+        if self.closed or self.object == NULL:
+            raise self._closed_error()
+        return 0
+
+    def close(self):
+        """Lets go of the object: this handle cannot be used any more. Others are not affected. Idempotent."""
+        if self.closed:
+            return
+        self.closed = True
+        if self.watch != NULL:
+            watch = self.watch
+            self.watch = NULL
+            ip_watch_stop(watch)
+        if self.open and (self.users == 0 or self.users_of != _forks):
+            self.open = False
+            self._let_go()
+
+    @property
+    def id(self):
+        """Names the object in this arena: kind, index and generation."""
+        return f"{_kind_name(self.kind)}#{self.c_id.index}.{self.c_id.generation}"
+
+    def __repr__(self):
+        what = self.id if self.object != NULL else "not set up"
+        if self.name:
+            what += f" {self.name!r}"
+        return f"<{type(self).__module__}.{type(self).__qualname__} {what}{' closed' if self.closed else ''}>"
+
+    def _identity(self):
+        """Equal for handles on the same end of the same object."""
+        return self.arena.uid, self.c_id.index, self.c_id.generation, self.end
+
+    def __reduce__(self):
+        cdef int status
+        self._check()
+        popen = _get_spawning_popen()
+        if popen is not None:
+            _, slot = self.arena._place_for(popen)
+            status = ip_object_hold(&self.arena.c, self.c_id, self.end, slot)
+            if status:
+                raise _error(status, self.arena, f"sending {self.id} to a child")
+        else:
+            note_handle(self)
+        return _rebuild_handle, (type(self), self.arena, self.c_id.index, self.c_id.generation, self.end, self.name)
+
+    cdef int _revived(self) except -1:
+        """Called when a handle has come out of a pickle: find what the kind needs."""
+        return 0
+
+    cdef ip_watch *_make_watch(self) except NULL:
+        raise OSError("this object has no descriptor")
+
+    cdef int _fileno(self) except -1:
+        cdef int fd
+        self._check()
+        if self.watch == NULL:
+            self.watch = self._make_watch()
+            self.arena.watched.add(self)
+        fd = ip_watch_descriptor(self.watch)
+        if fd < 0:
+            PyErr_SetFromErrno(OSError)
+        return fd
+
+
+def _rebuild_handle(cls, Arena arena, uint32_t index, uint32_t generation, unsigned end, name):
+    cdef Handle handle = cls.__new__(cls)
+    handle.name = name
+    handle._attach(arena, index, generation, end)
+    handle._revived()
+    return handle
+
+
+cdef int _drop_strays(Arena arena, ip_incoming *message) except -1:
+    """Lets go of handles that came with a message but were not made into objects (it did not unpickle, say)."""
+    cdef unsigned i
+    for i in range(message.n_handles):
+        key = (message.handles[i].id.index, message.handles[i].id.generation, message.handles[i].end)
+        if key not in arena.held:
+            ip_object_release(&arena.c, message.handles[i].id, message.handles[i].end)
+    return 0
