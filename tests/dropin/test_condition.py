@@ -10,9 +10,6 @@ import pytest
 from .support import NEVER, SOON, Crew, until
 
 LOCKS = ["Lock", "RLock"]
-SEMAPHORES = ["Semaphore", "BoundedSemaphore"]
-
-LOCKS = ["Lock", "RLock"]
 
 
 def in_thread(call: Any) -> Any:

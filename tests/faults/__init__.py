@@ -1,1 +1,1 @@
-"""Tests of deaths, damage and exhaustion."""
+"""Deaths, damage, exhaustion and misuse: what interproc promises when things go wrong."""
