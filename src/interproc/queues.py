@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import GenericAlias
 from typing import Any, TypeVar
 
 from . import _core
@@ -72,8 +71,6 @@ class _Writer:
 
 class _Sides(_core.Queue[T]):
     """A queue with the two sides that libraries built on multiprocessing reach for; made when they do."""
-
-    __class_getitem__ = classmethod(GenericAlias)
 
     def __init__(
         self,

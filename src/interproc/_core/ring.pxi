@@ -4,6 +4,7 @@
 # does it let the GIL go, in slices, between which signals are looked at and the dead are noticed.
 
 import queue as _queue
+from types import GenericAlias as _GenericAlias
 
 from libc.limits cimport INT_MAX
 
@@ -341,6 +342,10 @@ cdef class _RingHandle(Handle):
 cdef class Queue(_RingHandle):
     """A first-in first-out queue in shared memory; see interproc.queues.Queue."""
     cdef readonly uint64_t maxsize, max_bytes
+
+    @classmethod
+    def __class_getitem__(cls, item):
+        return _GenericAlias(cls, item)
 
     def __init__(self, maxsize=0, max_bytes=0, *, name=None, arena=None):
         cdef ip_ring_settings settings
