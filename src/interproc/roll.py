@@ -13,8 +13,8 @@ class Roll:
     """Shared words for a structure that one lock guards, and a row of counts for every member of the arena.
 
     Layout of the memory: `words` unsigned 64-bit words for the structure's own use, one word `top` (rows in
-    use), then for each member index a 64-bit incarnation (which process the row is about, 0 for nobody), then
-    for each member index `columns` unsigned 32-bit counts.
+    use); then for each member index the low 32 bits of an incarnation (which process the row is about); then
+    for each member index `columns` unsigned 16-bit counts (of threads of that process).
 
     Everything here is read and written with the structure's lock held, unless said otherwise. A row whose
     process has died is found by its incarnation, and is struck by whoever comes across it. Each change is one
@@ -27,17 +27,18 @@ class Roll:
     words: memoryview[int]
 
     def __init__(self, words: int, columns: int, arena: _core.Arena | None = None) -> None:
-        size = 8 * (words + 1 + _core.MAX_MEMBERS) + 4 * columns * _core.MAX_MEMBERS
+        size = 8 * (words + 1) + (4 + 2 * columns) * _core.MAX_MEMBERS
         self._attach(_core.Memory(size, lock=False, arena=arena), words, columns)
 
     def _attach(self, memory: _core.Memory, words: int, columns: int) -> None:
         self._memory, self._words, self._columns = memory, words, columns
         self._arena = memory.arena
         view = memoryview(memory).cast("B")
-        first, second = 8 * (words + 1), 8 * (words + 1 + _core.MAX_MEMBERS)
+        first = 8 * (words + 1)
+        second = first + 4 * _core.MAX_MEMBERS
         self.words = view[:first].cast("Q")
-        self._incarnations = view[first:second].cast("Q")
-        self.counts = view[second : second + 4 * columns * _core.MAX_MEMBERS].cast("I")
+        self._incarnations = view[first:second].cast("I")
+        self.counts = view[second : second + 2 * columns * _core.MAX_MEMBERS].cast("H")
 
     def __getstate__(self) -> tuple[Any, ...]:
         return self._memory, self._words, self._columns
@@ -48,7 +49,7 @@ class Roll:
     def mine(self) -> int:
         """The position in `counts` of this process's row, made ready if another process had it before."""
         index = self._arena.index
-        incarnation = self._arena.incarnation(index)
+        incarnation = self._arena.incarnation(index) & 0xFFFFFFFF
         if self._incarnations[index] != incarnation:
             self._strike(index)
             self._incarnations[index] = incarnation
@@ -63,7 +64,7 @@ class Roll:
     def strike_dead(self, row: int) -> bool:
         """Empty the row if the process it is about has died; whether it had."""
         index = row // self._columns
-        if self._arena.incarnation(index) == self._incarnations[index]:
+        if self._arena.incarnation(index) & 0xFFFFFFFF == self._incarnations[index]:
             return False
         self._strike(index)
         return True
