@@ -80,7 +80,8 @@ class _ProcessMixin(process.BaseProcess):
     """A process that is in its parent's arena from its first instruction on."""
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        rebuild, args, *rest = object.__reduce_ex__(self, max(int(protocol), 2))
+        reduced: Any = object.__reduce_ex__(self, max(int(protocol), 2))
+        rebuild, args, *rest = reduced
         method = _default_context.get_start_method(allow_none=True)
         return _arrive, (_core.Arena.default(), method, rebuild, args), *rest
 
@@ -113,7 +114,7 @@ class ForkProcess(_ProcessMixin, mpc.ForkProcess):
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
         _core.Arena.default()  # made now, or the child would make one of its own
-        return mpc.ForkProcess._Popen(process_obj)  # type: ignore[attr-defined]
+        return mpc.ForkProcess._Popen(process_obj)
 
 
 class SpawnProcess(_ProcessMixin, mpc.SpawnProcess):
@@ -160,7 +161,7 @@ class _Context(mpc.BaseContext):
             known = ", ".join(_concrete_contexts)
             raise ValueError(f"cannot find context for {method!r}; there are: {known}") from None
 
-    def Queue(
+    def Queue(  # type: ignore[override]
         self,
         maxsize: int = 0,
         max_bytes: int = 0,
@@ -173,7 +174,7 @@ class _Context(mpc.BaseContext):
 
         return Queue(maxsize, max_bytes, name=name, arena=arena)
 
-    def JoinableQueue(
+    def JoinableQueue(  # type: ignore[override]
         self,
         maxsize: int = 0,
         max_bytes: int = 0,
@@ -186,55 +187,55 @@ class _Context(mpc.BaseContext):
 
         return JoinableQueue(maxsize, max_bytes, name=name, arena=arena)
 
-    def SimpleQueue(self) -> queues.SimpleQueue[Any]:
+    def SimpleQueue(self) -> queues.SimpleQueue[Any]:  # type: ignore[override]
         """A queue with only `put`, `get`, `empty` and `close`; see queues.SimpleQueue."""
         from .queues import SimpleQueue
 
         return SimpleQueue()
 
-    def Pipe(self, duplex: bool = True) -> tuple[connection.Connection, connection.Connection]:
+    def Pipe(self, duplex: bool = True) -> tuple[connection.Connection, connection.Connection]:  # type: ignore[override]
         """Two ends of a pipe; of a one-way pipe the first end reads and the second writes."""
         from .connection import Pipe
 
         return Pipe(duplex)
 
-    def Lock(self) -> locks.Lock:
+    def Lock(self) -> locks.Lock:  # type: ignore[override]
         """A non-recursive lock; see locks.Lock."""
         from .locks import Lock
 
         return Lock()
 
-    def RLock(self) -> locks.RLock:
+    def RLock(self) -> locks.RLock:  # type: ignore[override]
         """A recursive lock; see locks.RLock."""
         from .locks import RLock
 
         return RLock()
 
-    def Semaphore(self, value: int = 1) -> locks.Semaphore:
+    def Semaphore(self, value: int = 1) -> locks.Semaphore:  # type: ignore[override]
         """A counting semaphore; see locks.Semaphore."""
         from .locks import Semaphore
 
         return Semaphore(value)
 
-    def BoundedSemaphore(self, value: int = 1) -> locks.BoundedSemaphore:
+    def BoundedSemaphore(self, value: int = 1) -> locks.BoundedSemaphore:  # type: ignore[override]
         """A semaphore that cannot go above its first value; see locks.BoundedSemaphore."""
         from .locks import BoundedSemaphore
 
         return BoundedSemaphore(value)
 
-    def Condition(self, lock: locks.Lockable | None = None) -> locks.Condition:
+    def Condition(self, lock: locks.Lockable | None = None) -> locks.Condition:  # type: ignore[override]
         """A condition variable; see locks.Condition."""
         from .locks import Condition
 
         return Condition(lock)
 
-    def Event(self) -> locks.Event:
+    def Event(self) -> locks.Event:  # type: ignore[override]
         """A flag to wait for; see locks.Event."""
         from .locks import Event
 
         return Event()
 
-    def Barrier(
+    def Barrier(  # type: ignore[override]
         self, parties: int, action: Callable[[], object] | None = None, timeout: float | None = None
     ) -> locks.Barrier:
         """A meeting point for a number of processes; see locks.Barrier."""

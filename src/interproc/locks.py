@@ -1,4 +1,4 @@
-"""Lock, RLock, Semaphore, Condition, Event, Barrier: as multiprocessing's, but one that is killed stops nobody."""
+"""Lock, RLock, Semaphore, Condition, Event, Barrier: as multiprocessing's, but who is killed stops nobody."""
 
 from __future__ import annotations
 
@@ -359,7 +359,7 @@ class Barrier(threading.Barrier):
 
     @property
     def _state(self) -> int:
-        return self._phase[0]
+        return int(self._phase[0])
 
     @_state.setter
     def _state(self, value: int) -> None:

@@ -350,12 +350,12 @@ class Synchronized(SynchronizedBase):
 class LockedNumber(_core.Number, Synchronized):
     """A Value that is a number and is its own lock: `value` and the atomic changes are C."""
 
-    __init__ = _core.Number.__init__  # type: ignore[assignment]
-    __reduce__ = _core.Number.__reduce__  # type: ignore[assignment]
+    __init__ = _core.Number.__init__
+    __reduce__ = _core.Number.__reduce__
     _raw: Any = None  # a weak reference, since the ctypes object holds the memory, which is this
 
     @property
-    def _obj(self) -> Any:  # type: ignore[override]
+    def _obj(self) -> Any:
         raw = self._raw() if self._raw is not None else None
         if raw is None:
             raw = _of_memory(_types_of_codes[self.typecode], self)
@@ -363,7 +363,7 @@ class LockedNumber(_core.Number, Synchronized):
         return raw
 
     @property
-    def _lock(self) -> Any:  # type: ignore[override]
+    def _lock(self) -> Any:
         return self
 
     def __repr__(self) -> str:
@@ -440,7 +440,7 @@ def _reduce_raw(obj: Any) -> Any:
         return _rebuild_raw, (*_describe(type(obj)), memory)
     keeper = getattr(obj, "_wrapper", None)
     if keeper is not None and not isinstance(keeper, _Keeper):
-        from multiprocessing.sharedctypes import reduce_ctype
+        from multiprocessing.sharedctypes import reduce_ctype  # type: ignore[attr-defined]
 
         return reduce_ctype(obj)
     function, (type_, (attributes, data)) = obj.__reduce__()  # by value
