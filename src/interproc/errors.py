@@ -1,9 +1,17 @@
-"""The exceptions of interproc; each derives from InterprocError and from the built-in that multiprocessing raises there."""
+"""The exceptions; each derives from InterprocError, and from what multiprocessing raises there."""
 
 from __future__ import annotations
 
 import pickle
-import queue
+import sys
+
+if sys.version_info >= (3, 13):
+    from queue import ShutDown as _QueueShutDown
+else:
+
+    class _QueueShutDown(Exception):
+        """As `queue.ShutDown`, which Python 3.13 has."""
+
 
 __all__ = [
     "ArenaClosed",
@@ -61,17 +69,6 @@ class UnpicklingError(InterprocError, pickle.UnpicklingError):
     def __init__(self, message: str, data: bytes = b"") -> None:
         super().__init__(message)
         self.data = data
-
-
-try:
-    from queue import ShutDown as _QueueShutDown  # Python 3.13
-except ImportError:
-
-    class _QueueShutDown(Exception):  # type: ignore[no-redef]
-        """As `queue.ShutDown` of Python 3.13."""
-
-    if not hasattr(queue, "ShutDown"):
-        _QueueShutDown.__name__ = _QueueShutDown.__qualname__ = "ShutDown"
 
 
 class ShutDown(InterprocError, _QueueShutDown):

@@ -1,4 +1,4 @@
-"""Queues between processes: Queue, SimpleQueue and JoinableQueue, with multiprocessing's whole interface and more."""
+"""Queues between processes: Queue, SimpleQueue, JoinableQueue, with multiprocessing's interface and more."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class _Reader:
-    """The side of a queue that items are taken from, as a connection: what concurrent.futures and others reach for.
+    """The side of a queue that items are taken from, as a connection: for concurrent.futures and others.
 
     Closing it closes nothing but this view: the queue stays as it is.
     """
@@ -111,17 +111,17 @@ class _Sides(_core.Queue[T]):
 class Queue(_Sides[T]):
     """A first-in first-out queue that processes and threads share.
 
-    An item is in shared memory when `put` returns, and every later `get` sees it: no feeder thread. Unbounded unless
-    `maxsize` (items) or `max_bytes` (bytes of pickled items in the queue) is given: then `put` waits for room. With a
-    `name` ("jobs", or "arena/jobs") unrelated processes of the same user open the same queue; the first creates it,
-    with its bounds, and the last one out frees it.
+    An item is in shared memory when `put` returns, and every later `get` sees it: no feeder thread.
+    Unbounded unless `maxsize` (items) or `max_bytes` (bytes of pickled items in the queue) is given: then `put`
+    waits for room. With a `name` ("jobs", or "arena/jobs") unrelated processes of the same user open the same
+    queue; the first creates it, with its bounds, and the last one out frees it.
 
-    Everything that `multiprocessing.Queue` has, with the same signatures; and put_many, get_many, shutdown, iteration
-    until shutdown, poll, task_done and join, `get(copy=False)`, `counters`.
+    Everything that `multiprocessing.Queue` has, with the same signatures; and put_many, get_many, shutdown,
+    iteration until shutdown, poll, task_done and join, `get(copy=False)`, `counters`.
     """
 
     def join_thread(self) -> None:
-        """Nothing to wait for, since `put` itself writes; as multiprocessing's, AssertionError before close()."""
+        """Nothing to wait for, since `put` itself writes; AssertionError before close()."""
         assert self.closed, f"Queue {self!r} not closed"
 
     def cancel_join_thread(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -43,7 +44,7 @@ def _container_memory() -> int:
 
 
 def memory_limit() -> int:
-    """The limit in bytes of a new arena: INTERPROC_LIMIT (such as 500M, 8G), or half of the container's memory.
+    """The limit in bytes of a new arena: INTERPROC_LIMIT (as 500M, 8G), or half of the container's memory.
 
     Raises ValueError when INTERPROC_LIMIT is not a size.
     """
@@ -52,7 +53,9 @@ def memory_limit() -> int:
         return max(int(_container_memory() * FRACTION), 16 << 20)
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
     if match is None:
-        raise ValueError(f"INTERPROC_LIMIT={text!r} is not a size; use bytes, or a number with K, M, G or T, such as 8G")
+        raise ValueError(
+            f"INTERPROC_LIMIT={text!r} is not a size; use bytes, or a number with K, M, G or T, such as 8G"
+        )
     return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
@@ -68,13 +71,13 @@ def runtime_directory() -> Path:
     else:
         base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()
         folder = Path(base) / f"interproc-{os.geteuid()}"
-    try:
+    with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
-    except FileExistsError:
-        pass
     info = folder.lstat()
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o077:
-        raise PermissionError(f"{folder} must be a folder of your own with mode 0700; remove it or set XDG_RUNTIME_DIR")
+        raise PermissionError(
+            f"{folder} must be a folder of your own with mode 0700; remove it or set XDG_RUNTIME_DIR"
+        )
     return folder
 
 
