@@ -8,7 +8,11 @@
 #include "fault.h"
 #include "heap.h"
 
-uint64_t ip_memory_body_size(uint64_t size) { return ip_object_size(1) + sizeof(ip_memory) + size; }
+#define BRIEF_SPINS 200
+
+uint64_t ip_memory_body_size(uint64_t size) {
+    return ip_object_size(1) + sizeof(ip_memory) + (size <= IP_SMALL ? 0 : size);
+}
 
 static ip_memory *memory_at(ip_object *object) { return (ip_memory *)((unsigned char *)object + ip_object_size(1)); }
 
@@ -20,8 +24,10 @@ ip_status ip_memory_make(ip_arena *arena, ip_object *object, void *context) {
     ip_set(&memory->depth, 0);
     ip_set(&memory->flavour, settings->flavour);
     ip_set(&memory->size, settings->size);
-    memset(memory->data, 0, settings->size);
-    if (settings->initial_size) memcpy(memory->data, settings->initial, settings->initial_size);
+    unsigned char *bytes = ip_memory_bytes(memory, settings->size);
+    memset(memory->small, 0, sizeof memory->small);
+    memset(bytes, 0, settings->size);
+    if (settings->initial_size) memcpy(bytes, settings->initial, settings->initial_size);
     return IP_OK;
 }
 
@@ -33,7 +39,7 @@ ip_status ip_memory_of(ip_arena *arena, ip_object *object, uint64_t flavour, ip_
     if (room < ip_memory_body_size(0)) return IP_CORRUPT;
     IP_READ(&(*memory)->flavour, its_flavour);
     IP_READ(&(*memory)->size, *size);
-    if (*size > room - ip_memory_body_size(0)) return IP_CORRUPT;
+    if (*size > IP_SMALL && *size > room - ip_memory_body_size(0)) return IP_CORRUPT;
     return its_flavour == flavour ? IP_OK : IP_EXISTS;
 }
 
@@ -53,6 +59,17 @@ ip_status ip_mutex_try(ip_arena *arena, ip_memory *memory, bool recursive, bool 
     IP_READ(&memory->depth, depth);
     ip_set(&memory->depth, depth + 1);
     return IP_OK;
+}
+
+ip_status ip_mutex_try_briefly(ip_arena *arena, ip_memory *memory, bool recursive) {
+    bool inherited;
+    ip_status status = ip_mutex_try(arena, memory, recursive, false, &inherited);
+    for (int i = 0; status == IP_BUSY && i < BRIEF_SPINS; i++) {
+        ip_pause();
+        if (atomic_load_explicit(&memory->lock.owner, memory_order_relaxed) == ip_seal(0))
+            status = ip_mutex_try(arena, memory, recursive, false, &inherited);
+    }
+    return status;
 }
 
 ip_status ip_mutex_release(ip_arena *arena, ip_memory *memory, bool recursive) {

@@ -2,7 +2,10 @@
  *
  * One kind of object, IP_MEMORY: a mutex, then zeroed bytes of the user's. A semaphore and a signal lie in those bytes.
  *
- *     memory   lock | depth | flavour | size, then the bytes, aligned to a cache line
+ *     memory   lock | depth | flavour | size | up to 16 bytes
+ *     bytes    more than 16 bytes, aligned to a cache line
+ *
+ * A number lies in the cache line of its mutex: one line to fetch instead of two when processes contend.
  *
  * The mutex is a robust lock that may be held for long: who waits for it looks now and then whether its owner
  * lives, and inherits it if not. depth counts a recursive mutex; it belongs to the owner.
@@ -13,11 +16,14 @@
 
 #include "directory.h"
 
+#define IP_SMALL 16u
+
 typedef struct {
-    ip_lock lock;
+    _Alignas(IP_CACHE_LINE) ip_lock lock;
     ip_word depth;
     ip_word flavour; /* what the bytes are, so that one is not opened as another */
     ip_word size;
+    _Alignas(8) unsigned char small[IP_SMALL];
     _Alignas(IP_CACHE_LINE) unsigned char data[];
 } ip_memory;
 
@@ -43,8 +49,14 @@ uint64_t ip_memory_body_size(uint64_t size);
 /* The checked memory of an object. */
 ip_status ip_memory_of(ip_arena *arena, ip_object *object, uint64_t flavour, ip_memory **memory, uint64_t *size);
 
+static inline unsigned char *ip_memory_bytes(ip_memory *memory, uint64_t size) {
+    return size <= IP_SMALL ? memory->small : memory->data;
+}
+
 /* One try. IP_BUSY: another has it (or, if not recursive, this thread). check_owner as in ip_lock_try. */
 ip_status ip_mutex_try(ip_arena *arena, ip_memory *memory, bool recursive, bool check_owner, bool *inherited);
+/* Tries for a moment: for what is held as shortly as a number's operation. */
+ip_status ip_mutex_try_briefly(ip_arena *arena, ip_memory *memory, bool recursive);
 /* IP_NOT_OWNER: a recursive one held by another; IP_OVERFLOW: held by nobody. */
 ip_status ip_mutex_release(ip_arena *arena, ip_memory *memory, bool recursive);
 ip_status ip_mutex_state(ip_arena *arena, ip_memory *memory, bool *mine, uint64_t *depth);

@@ -142,7 +142,6 @@ cdef extern from "ring.h" nogil:
 cdef extern from "sync.h" nogil:
     ctypedef struct ip_memory:
         ip_lock lock
-        unsigned char *data
     ctypedef struct ip_semaphore:
         ip_word value
     ctypedef struct ip_signal:
@@ -154,7 +153,9 @@ cdef extern from "sync.h" nogil:
     ip_status ip_memory_make(ip_arena *arena, ip_object *object, void *settings)
     uint64_t ip_memory_body_size(uint64_t size)
     ip_status ip_memory_of(ip_arena *arena, ip_object *object, uint64_t flavour, ip_memory **memory, uint64_t *size)
+    unsigned char *ip_memory_bytes(ip_memory *memory, uint64_t size)
     ip_status ip_mutex_try(ip_arena *arena, ip_memory *memory, cbool recursive, cbool check_owner, cbool *inherited)
+    ip_status ip_mutex_try_briefly(ip_arena *arena, ip_memory *memory, cbool recursive)
     ip_status ip_mutex_release(ip_arena *arena, ip_memory *memory, cbool recursive)
     ip_status ip_mutex_state(ip_arena *arena, ip_memory *memory, cbool *mine, uint64_t *depth)
     void ip_semaphore_init(ip_semaphore *semaphore, uint64_t value, uint64_t maximum)

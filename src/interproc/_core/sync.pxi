@@ -34,7 +34,7 @@ cdef class _MemoryHandle(Handle):
             status = ip_memory_of(&self.arena.c, self.object, flavour, &self.memory, &self.c_size)
         if status:
             raise _error(status, self.arena, f"opening a {type(self).__name__}")
-        self.data = self.memory.data
+        self.data = ip_memory_bytes(self.memory, self.c_size)
         return 0
 
     cdef bint _acquire(self, bint recursive, uint64_t deadline) except -1:
@@ -100,7 +100,7 @@ cdef class _MemoryHandle(Handle):
 
 
 cdef class Memory(_MemoryHandle):
-    """`size` zeroed bytes in shared memory, at a multiple of 64 bytes, with a recursive robust lock.
+    """`size` zeroed bytes in shared memory, at a multiple of 64 (up to 16 bytes: of 8), with a recursive robust lock.
 
     Exports a writable buffer of bytes, which keeps the memory alive. If a process that holds the lock dies, the next
     to acquire it inherits it.
@@ -214,10 +214,9 @@ cdef class Number(Memory):
         return n.i
 
     cdef inline int _begin(self) except -1:
-        cdef cbool inherited
         if self.closed or self.object == NULL:
             raise self._closed_error()
-        if self.locked and ip_mutex_try(&self.arena.c, self.memory, True, False, &inherited) != IP_OK:
+        if self.locked and ip_mutex_try_briefly(&self.arena.c, self.memory, True) != IP_OK:
             self._acquire(True, UINT64_MAX)
         return 0
 
