@@ -13,8 +13,8 @@ class Connection(_core.Connection):
     """One end of a pipe: what is sent here is received at the other end, in order, message by message.
 
     Several threads and processes may hold, read and write the same end: each message goes to one of them,
-    whole. An end is closed for the other side when its last holder has closed it or died, however it died: then
-    `recv` gives what was sent before and raises EOFError, and `send` raises BrokenPipeError.
+    whole. An end is closed for the other side when its last holder has closed it or died, however it died:
+    then `recv` gives what was sent before and raises EOFError, and `send` raises BrokenPipeError.
     """
 
 
