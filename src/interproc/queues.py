@@ -113,8 +113,8 @@ class Queue(_Sides[T]):
 
     An item is in shared memory when `put` returns, and every later `get` sees it: no feeder thread.
     Unbounded unless `maxsize` (items) or `max_bytes` (bytes of pickled items in the queue) is given: then
-    `put` waits for room. With a `name` ("jobs", or "arena/jobs") unrelated processes of the same user open the same
-    queue; the first creates it, with its bounds, and the last one out frees it.
+    `put` waits for room. With a `name` ("jobs", or "arena/jobs") unrelated processes of the same user open
+    the same queue; the first creates it, with its bounds, and the last one out frees it.
 
     Everything that `multiprocessing.Queue` has, with the same signatures; and put_many, get_many, shutdown,
     iteration until shutdown, poll, task_done and join, `get(copy=False)`, `counters`.
