@@ -20,6 +20,21 @@ from .errors import ShutDown as ShutDown
 from .errors import UnpicklingError as UnpicklingError
 
 if TYPE_CHECKING:
+    from multiprocessing import dummy as dummy
+    from multiprocessing import process as process
+    from multiprocessing import reduction as reduction
+    from multiprocessing import util as util
+
+    from . import connection as connection
+    from . import context as context
+    from . import locks as locks
+    from . import managers as managers
+    from . import pool as pool
+    from . import queues as queues
+    from . import shared as shared
+    from . import shared_memory as shared_memory
+    from . import sharedctypes as sharedctypes
+    from . import synchronize as synchronize
     from ._core import Arena as Arena
     from .connection import Connection as Connection
     from .connection import Pipe
@@ -27,6 +42,8 @@ if TYPE_CHECKING:
     from .locks import Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore
     from .queues import JoinableQueue, Queue, SimpleQueue
     from .shared import Array, RawArray, RawValue, Value
+
+    __version__: str
 
 # What the default context decides.
 Manager = _default_context.Manager
@@ -123,21 +140,23 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
-    elif name in _OWN_MODULES:
-        value = importlib.import_module(f".{name}", __name__)
-    elif name in _THEIR_MODULES:
-        value = importlib.import_module(f"multiprocessing.{name}")
-    elif name == "__version__":
-        from importlib.metadata import version
+if not TYPE_CHECKING:  # or every misspelt name would pass for one of these
 
-        value = version(__name__)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> Any:
+        if name in _HOMES:
+            value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+        elif name in _OWN_MODULES:
+            value = importlib.import_module(f".{name}", __name__)
+        elif name in _THEIR_MODULES:
+            value = importlib.import_module(f"multiprocessing.{name}")
+        elif name == "__version__":
+            from importlib.metadata import version
+
+            value = version(__name__)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
