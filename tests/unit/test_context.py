@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dropin.support import METHODS, SOON, Crew, until
 
 import interproc
 from interproc import _core, locks, shared
 from interproc.context import DefaultContext, Process
-from tests.dropin.support import METHODS, SOON, Crew, until
 
 SPAWNING = ("spawn", "forkserver")
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from dropin.support import METHODS, NEVER, SOON, Crew, sleeping, until
 
 import interproc
 from interproc import locks
-from tests.dropin.support import METHODS, NEVER, SOON, Crew, sleeping, until
 
 
 @pytest.fixture

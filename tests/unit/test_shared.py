@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from dropin.support import METHODS, SOON, Crew
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import interproc
 from interproc import locks, shared
 from interproc.errors import PicklingError
-from tests.dropin.support import METHODS, SOON, Crew
 
 INTEGERS = "bBhHiIlLqQ"
 NUMBERS = INTEGERS + "fd"
