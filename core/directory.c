@@ -351,13 +351,13 @@ ip_status ip_directory_share_all(ip_arena *arena, uint32_t member) {
 }
 
 /* Clears the member's bits on the object of one entry; under the arena lock. */
-static ip_status release_entry(ip_arena *arena, uint64_t index, uint32_t member) {
+static ip_status release_entry(ip_arena *arena, uint64_t index, uint32_t member, bool rings_only) {
     uint64_t state, word;
     ip_object *object;
     unsigned ends;
     bool had = false;
     IP_READ(&entry_at(arena, index)->state, state);
-    if (!kind_of(state) || is_doomed(state)) return IP_OK;
+    if (!kind_of(state) || is_doomed(state) || (rings_only && kind_of(state) == IP_MEMORY)) return IP_OK;
     IP_TRY(body_of(arena, index, state, &object, &ends));
     for (unsigned end = 0; end < ends; end++) {
         IP_READ(&object->ends[end].holders[member / IP_HOLDER_BITS], word);
@@ -370,7 +370,7 @@ static ip_status release_entry(ip_arena *arena, uint64_t index, uint32_t member)
     return IP_OK;
 }
 
-ip_status ip_directory_release_all(ip_arena *arena, uint32_t member, uint32_t generation) {
+ip_status ip_directory_release_all(ip_arena *arena, uint32_t member, uint32_t generation, bool rings_only) {
     uint64_t used;
     if (member >= IP_MEMBERS_MAX) return IP_CORRUPT;
     IP_TRY(used_entries(arena, &used));
@@ -382,7 +382,7 @@ ip_status ip_directory_release_all(ip_arena *arena, uint32_t member, uint32_t ge
             return IP_OK;
         }
         for (unsigned n = 0; n < 64 && i < used && status == IP_OK; n++) {
-            status = release_entry(arena, i++, member);
+            status = release_entry(arena, i++, member, rings_only);
             if (status == IP_OK) ip_journal_commit(arena);
         }
         IP_TRY(conclude(arena, status));

@@ -74,8 +74,8 @@ ip_status ip_object_arrive(ip_arena *arena, ip_id id, unsigned end, bool hold);
 
 /* Makes the member (a reserved slot) a holder of all that this process holds. */
 ip_status ip_directory_share_all(ip_arena *arena, uint32_t member);
-/* Clears a member's bits everywhere and frees what nobody holds any more. */
-ip_status ip_directory_release_all(ip_arena *arena, uint32_t member, uint32_t generation);
+/* Clears a member's bits everywhere, or on queues and pipes only, and frees what nobody holds any more. */
+ip_status ip_directory_release_all(ip_arena *arena, uint32_t member, uint32_t generation, bool rings_only);
 /* Frees the doomed. */
 ip_status ip_directory_sweep(ip_arena *arena);
 

@@ -156,7 +156,7 @@ ip_status ip_member_join(ip_arena *arena) {
 
 /* Frees what the member has, in steps that can be repeated. Its phase is LEAVING, or it is this process. */
 static ip_status clear(ip_arena *arena, uint32_t index, uint32_t generation) {
-    IP_TRY(ip_directory_release_all(arena, index, generation));
+    IP_TRY(ip_directory_release_all(arena, index, generation, false));
     FAULT("member.released");
     IP_TRY(ip_heap_free_owned(arena, index, generation));
     FAULT("member.emptied");
@@ -196,6 +196,11 @@ ip_status ip_member_bury_if_dead(ip_arena *arena, uint32_t index) {
     ip_life life = ip_member_life(arena, index, generation_of(state));
     if (life == IP_UNKNOWABLE) return IP_CORRUPT;
     return life == IP_DEAD ? bury(arena, index, state) : IP_OK;
+}
+
+ip_status ip_member_withdraw(ip_arena *arena) {
+    if (!arena->generation) return IP_OK;
+    return ip_directory_release_all(arena, arena->self, arena->generation, true);
 }
 
 ip_status ip_member_leave(ip_arena *arena) {

@@ -45,6 +45,9 @@ ip_status ip_member_reserve(ip_arena *arena, int *fd, uint32_t *index);
 ip_status ip_member_claim(ip_arena *arena, uint32_t index);
 /* The child will not come: frees its slot and what it holds. */
 ip_status ip_member_cancel(ip_arena *arena, uint32_t index);
+/* Lets go of queues and pipes, so that others see their ends at once. Memory, which may still be looked at, and the slot
+ * stay until this process has ended and is buried. */
+ip_status ip_member_withdraw(ip_arena *arena);
 /* Leaves: lets go of all that this process holds. The arena cannot be used through this mapping any more. */
 ip_status ip_member_leave(ip_arena *arena);
 /* Buries the dead; *buried counts them. */

@@ -219,10 +219,14 @@ def pids() -> list[int]:
     return [member["pid"] for member in _core.Arena.default().members()]
 
 
-def test_a_child_leaves_the_arena_at_its_end(crew: Crew) -> None:
-    child = crew.start(nothing, shared.Value("i", 0))
+def test_a_child_lets_go_of_queues_and_pipes_at_its_end(crew: Crew) -> None:
+    """Others need not look whether it lives: its bits are cleared by itself. Memory stays until it is buried."""
+    kept, given = interproc.Pipe()
+    child = crew.start(nothing, given)
+    given.close()
     crew.join(child)
-    assert child.pid not in pids()
+    (pipe,) = [o for o in _core.Arena.default().objects() if o["id"] == kept.id]
+    assert pipe["holders"] == [1, 0]
 
 
 def test_a_child_that_ends_abruptly_is_found_dead(crew: Crew) -> None:

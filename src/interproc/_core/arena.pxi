@@ -2,6 +2,7 @@
 
 import fcntl as _fcntl
 import os as _os
+import threading as _threading
 import weakref as _weakref
 from multiprocessing import reduction as _reduction
 from multiprocessing.context import get_spawning_popen as _get_spawning_popen
@@ -82,29 +83,56 @@ cdef class Arena:
             ip_arena_detach(&self.c)
 
     cdef int _depart(self) except -1:
-        """Leaves; the last one out of a named arena removes its file."""
-        cdef int fd = -1
-        if self.c.base == NULL or self.c.generation == 0:
+        """Nothing of this process refers to the arena any more: gives the place back."""
+        if self.c.generation == 0:
             return 0
         if self.path is None:
-            with nogil:
-                ip_member_leave(&self.c)
-            return 0
-        try:
-            _fcntl.flock(self.c.fd, _fcntl.LOCK_EX)
             ip_member_leave(&self.c)
-            if not self._inhabited():
-                _os.unlink(self.path)
-        except OSError:
-            pass
+            return 0
+        _fcntl.flock(self.c.fd, _fcntl.LOCK_EX)
+        try:
+            ip_member_leave(&self.c)
+            self._remove_file_if_last()
         finally:
             _fcntl.flock(self.c.fd, _fcntl.LOCK_UN)
         return 0
 
+    cdef int _withdraw(self, bint alone) except -1:
+        """This process ends. If no other thread can be using them, queues and pipes are let go of, so that others see
+        it at once; the rest they find when the process is gone."""
+        cdef Handle handle
+        if self.c.generation == 0:
+            return 0
+        if alone:
+            for handle in list(self.watched):
+                handle._unwatch()
+            ip_member_withdraw(&self.c)
+        if self.path is not None:
+            _fcntl.flock(self.c.fd, _fcntl.LOCK_EX)
+            try:
+                self._remove_file_if_last()
+            finally:
+                _fcntl.flock(self.c.fd, _fcntl.LOCK_UN)
+        self.c.generation = 0
+        return 0
+
+    cdef int _remove_file_if_last(self) except -1:
+        """Under the file's lock."""
+        if not self._inhabited():
+            try:
+                _os.unlink(self.path)
+            except FileNotFoundError:
+                pass
+        return 0
+
     cdef bint _inhabited(self):
-        cdef uint32_t i
+        """By others than this process."""
+        cdef uint32_t i, mine = self.c.self
+        cdef bint joined = self.path is not None
         for i in range(IP_MEMBERS_MAX):
-            if (i != self.c.self or self.c.generation) and ip_member_incarnation(&self.c, i):
+            if joined and i == mine:
+                continue
+            if ip_member_incarnation(&self.c, i):
                 return True
         return False
 
@@ -267,10 +295,6 @@ cdef class Arena:
             raise _error(status, self, "Arena.reap()")
         return buried
 
-    def leave(self):
-        """Lets go of all that this process holds; its handles raise ArenaClosed from then on."""
-        self._depart()
-
     def __repr__(self):
         what = repr(self.name) if self.name is not None else self.uid[:8]
         return f"<Arena {what}, {self.used:,} of {self.limit:,} bytes used>"
@@ -423,10 +447,11 @@ def _arrive(str uid, name, duplicate, slot):
 
 
 def leave():
-    """Leaves every arena that this process is in."""
+    """What a process does last: lets go of its queues and pipes; its handles raise ArenaClosed from then on."""
     cdef Arena arena
+    alone = _threading.active_count() == 1
     for arena in list(_arenas.values()):
-        arena.leave()
+        arena._withdraw(alone)
 
 
 # ---- fork(): the child's place is taken, and holds what the parent holds, before the child exists

@@ -53,6 +53,7 @@ cdef extern from "member.h" nogil:
     ip_status ip_member_join(ip_arena *arena)
     ip_status ip_member_reserve(ip_arena *arena, int *fd, uint32_t *index)
     ip_status ip_member_claim(ip_arena *arena, uint32_t index)
+    ip_status ip_member_withdraw(ip_arena *arena)
     ip_status ip_member_leave(ip_arena *arena)
     ip_status ip_member_reap(ip_arena *arena, uint32_t *buried)
     ip_status ip_member_reap_sometimes(ip_arena *arena)

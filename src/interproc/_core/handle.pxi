@@ -131,15 +131,19 @@ cdef class Handle:
             raise self._closed_error()
         return 0
 
+    cdef int _unwatch(self) except -1:
+        cdef ip_watch *watch = self.watch
+        self.watch = NULL
+        if watch != NULL:
+            ip_watch_stop(watch)
+        return 0
+
     def close(self):
         """Lets go of the object: this handle cannot be used any more. Others are not affected. Idempotent."""
         if self.closed:
             return
         self.closed = True
-        if self.watch != NULL:
-            watch = self.watch
-            self.watch = NULL
-            ip_watch_stop(watch)
+        self._unwatch()
         if self.open and (self.users == 0 or self.users_of != _forks):
             self.open = False
             self._let_go()

@@ -105,6 +105,7 @@ cdef class Memory(_MemoryHandle):
     Exports a writable buffer of bytes, which keeps the memory alive. If a process that holds the lock dies, the next
     to acquire it inherits it.
     """
+    cdef Py_ssize_t views
 
     def __init__(self, Py_ssize_t size, *, lock=True, name=None, arena=None):
         if size < 0:
@@ -117,6 +118,16 @@ cdef class Memory(_MemoryHandle):
     def __getbuffer__(self, Py_buffer *buffer, int flags):
         self._check()
         PyBuffer_FillInfo(buffer, self, self.data, <Py_ssize_t>self.c_size, 0, flags)
+        self.views += 1
+
+    def __releasebuffer__(self, Py_buffer *buffer):
+        self.views -= 1
+
+    def close(self):
+        """Lets go of the memory. Raises BufferError while views of it exist, since they would show what is put there next."""
+        if self.views and not self.closed:
+            raise BufferError(f"{self!r} cannot be closed while {self.views} views of it exist (arrays, memoryviews, ctypes objects)")
+        Handle.close(self)
 
     @property
     def size(self):
