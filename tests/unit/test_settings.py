@@ -131,9 +131,7 @@ def test_interproc_limit_is_a_size(root: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.parametrize("text", ["lots", "8X", "G", "-8G", "8 G 1", "0x10", "8,5G", "nan", "1e9"])
-def test_what_is_no_size_is_refused_and_named(
-    root: Path, monkeypatch: pytest.MonkeyPatch, text: str
-) -> None:
+def test_what_is_no_size_is_refused_and_named(root: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("INTERPROC_LIMIT", text)
     with pytest.raises(ValueError, match=r"INTERPROC_LIMIT.*is not a size.*such as 8G") as caught:
         settings.memory_limit()

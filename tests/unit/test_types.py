@@ -16,7 +16,7 @@ from interproc import _core
 
 STUB = Path(interproc.__file__).parent / "_core.pyi"
 
-PROGRAM = '''
+PROGRAM = """
 from typing import Any
 
 import interproc as mp
@@ -104,9 +104,9 @@ except mp.ShutDown as error:
     base: mp.InterprocError = error
 except mp.UnpicklingError as error:
     reveal_type(error.data)  # bytes
-'''
+"""
 
-MISTAKES = '''
+MISTAKES = """
 import interproc as mp
 
 q = mp.Queue[str]()
@@ -118,7 +118,7 @@ q.get(tmeout=1)  # call-overload
 mp.Pipe()[0].sent("x")  # attr-defined
 mp.Queue(arena="default")  # arg-type
 mp.Queueue()  # attr-defined
-'''
+"""
 
 
 def mypy(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
