@@ -1,4 +1,4 @@
-"""Tests of the queues within a process: bounds, batches, counts, names, the sides that libraries reach for."""
+"""Tests of the queues within a process: bounds, batches, counts, names, and the sides libraries reach for."""
 
 from __future__ import annotations
 
