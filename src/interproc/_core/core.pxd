@@ -144,7 +144,7 @@ cdef extern from "sync.h" nogil:
     ctypedef struct ip_memory:
         ip_lock lock
     ctypedef struct ip_semaphore:
-        ip_word value
+        ip_word value, maximum
     ctypedef struct ip_signal:
         ip_word count
     ctypedef struct ip_memory_settings:

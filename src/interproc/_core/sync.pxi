@@ -1,5 +1,8 @@
 # sync.pxi: memory with a robust mutex, atomic numbers, locks, semaphores, signals.
 
+from cpython.number cimport PyIndex_Check, PyNumber_Index
+
+
 cdef enum:  # what the bytes of a memory object are
     FLAVOUR_BYTES = 1
     FLAVOUR_MUTEX = 2
@@ -208,12 +211,19 @@ cdef class Number(Memory):
             n.d = value
         elif self.type == c"?":
             n.i = bool(value)
-        elif isinstance(value, int):
+        elif PyIndex_Check(value):
+            if not isinstance(value, int):
+                value = PyNumber_Index(value)
             n.i = <int64_t>PyLong_AsUnsignedLongLongMask(value)
             n = _cut(n, self.type)
         else:
             raise TypeError(f"an integer is required, not {type(value).__name__} (this Number is of type {chr(self.type)!r})")
         return n
+
+    @property
+    def typecode(self):
+        """The code of its type."""
+        return chr(self.type)
 
     cdef object _object(self, ip_number n):
         if ip_number_is_float(self.type):
@@ -407,6 +417,15 @@ cdef class Semaphore(_MemoryHandle):
 
     def __exit__(self, *exc_info):
         self.release()
+
+    @property
+    def maximum(self):
+        """More permits than this cannot be released."""
+        cdef uint64_t value
+        self._check()
+        if not ip_get(&(<ip_semaphore *>self.data).maximum, &value):
+            raise _error(IP_CORRUPT, self.arena, f"looking at {self!r}")
+        return value
 
     def get_value(self):
         """How many permits there are at this moment."""
