@@ -247,5 +247,5 @@ def test_the_file_of_a_named_arena_is_private_and_goes_with_its_last_member(runt
     arena = Arena.open("jobs")
     file = runtime / "interproc" / "jobs.arena"
     assert mode(file) == 0o600
-    arena.leave()
+    del arena
     assert list(file.parent.iterdir()) == []

@@ -389,7 +389,8 @@ def test_raw_objects_go_through_multiprocessings_pickler() -> None:
     a = shared.RawArray("i", 3)
     ForkingPickler.loads(ForkingPickler.dumps(a))[1] = 5
     assert a[:] == [0, 5, 0]
-    one = ForkingPickler.loads(ForkingPickler.dumps(shared.Value("i", 6).get_obj()))
+    v = shared.Value("i", 6)
+    one = ForkingPickler.loads(ForkingPickler.dumps(v.get_obj()))
     assert one.value == 6
 
 
