@@ -97,8 +97,9 @@ class _PlacesMixin:
         try:
             super()._launch(process_obj)  # type: ignore[misc]
         finally:
-            for descriptor in self.__dict__.pop("_interproc_places", ()):
-                os.close(descriptor)
+            places = self.__dict__.pop("_interproc_places", [])
+            while places:  # emptied, since a finalizer of this launcher closes what is left in the list
+                os.close(places.pop())
 
 
 @functools.cache
