@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fault.h"
 #include "member.h"
 
 #define MAGIC UINT64_C(0x696E7465727072) /* "interpr" */
@@ -109,7 +110,7 @@ ip_status ip_arena_create(ip_arena *arena, int fd, uint64_t limit) {
 
 ip_status ip_arena_attach(ip_arena *arena, int fd) {
     struct stat st;
-    ip_word words[sizeof(ip_header) / sizeof(ip_word)];
+    _Alignas(ip_header) ip_word words[sizeof(ip_header) / sizeof(ip_word)];
     const ip_header *h = (const ip_header *)words;
     uint64_t magic, version, size, limit;
     memset(arena, 0, sizeof *arena);
@@ -143,6 +144,7 @@ ip_status ip_arena_commit(ip_arena *arena, uint64_t region, ip_word *word, uint6
     if (need <= have) return IP_OK;
     need = round_up(need, IP_PAGE);
     IP_TRY(allocate(arena->fd, region + have, region + need));
+    FAULT("arena.allocated");
     /* not journaled: what is committed may stay so when the change is undone */
     ip_set(word, need);
     return IP_OK;

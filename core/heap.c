@@ -57,6 +57,7 @@ static ip_status commit(ip_arena *arena, uint64_t from, uint64_t to) {
             /* Not journaled: a committed chunk may stay so when the change is undone. Dying in between leaves the
              * sum short by a chunk; it is counted anew when the dead are buried. */
             ip_set(chunk_word(arena, i), COMMITTED);
+            FAULT("heap.committed");
             IP_READ(&arena->header->heap_committed, committed);
             ip_set(&arena->header->heap_committed, committed + (UINT64_C(1) << arena->chunk_shift));
         }

@@ -129,7 +129,7 @@ ip_status ip_ring_shut_down(ip_arena *arena, ip_object *object, ip_ring *ring, b
 void ip_ring_wake_all(ip_arena *arena, ip_object *object, int kind);
 /* One step towards freeing the contents of an object without holders; IP_AGAIN while there is more to do. */
 ip_status ip_ring_dismantle(ip_arena *arena, ip_object *object, int kind);
-/* Checks the invariants of a ring at rest; for tests. */
+/* Takes the ring's locks: checks the invariants above. For tests and tools. */
 ip_status ip_ring_check(ip_arena *arena, ip_ring *ring);
 
 #endif

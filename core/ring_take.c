@@ -249,6 +249,64 @@ ip_status ip_ring_take(ip_arena *arena, ip_object *object, ip_ring *ring, int wr
     return status;
 }
 
+/* Walks from the head place to the tail place; under all three locks. */
+static ip_status walk(ip_arena *arena, ip_ring *ring) {
+    _Alignas(8) unsigned char scratch[IP_SCRATCH_MIN];
+    uint64_t head, tail, jump_to, capacity, owner, size;
+    spot s, first, end;
+    segment *seg;
+    frame f;
+    ip_incoming m;
+    ip_block *block;
+    IP_READ(&ring->head, head);
+    IP_READ(&ring->tail, tail);
+    IP_TRY(read_place(&ring->head_place[SLOT(head)], &s));
+    first = s;
+    IP_TRY(read_place(&ring->tail_place[SLOT(tail)], &end));
+    for (uint64_t count = COUNT(head); count != COUNT(tail) || s.segment != end.segment;) {
+        IP_TRY(find_segment(arena, s.segment, &seg, &capacity));
+        IP_TRY(ip_heap_block(arena, s.segment, &block, &size));
+        if (size < sizeof(segment) + capacity) return IP_CORRUPT;
+        IP_TRY(next_frame(arena, &s, &f, &jump_to));
+        if (jump_to) {
+            s = (spot){jump_to, 0, 0, s.bytes};
+            continue;
+        }
+        if (count >= COUNT(tail) || f.length > IP_INLINE_MAX) return IP_CORRUPT;
+        IP_TRY(read_frame(&f, scratch, &m));
+        if (m.block) { /* no member owns what is queued */
+            IP_TRY(ip_block_verify(arena, &m));
+            IP_TRY(ip_heap_block(arena, m.block, &block, &size));
+            IP_READ(&block->owner, owner);
+            if (owner) return IP_CORRUPT;
+        }
+        s.position += FRAME + padded(f.length);
+        s.bytes += m.size;
+        count++;
+    }
+    IP_TRY(find_segment(arena, end.segment, &seg, &capacity));
+    uint64_t free_to = (first.segment == end.segment ? first.position : 0) + capacity;
+    if (s.position != end.position || s.bytes != end.bytes || end.position > end.limit || end.limit > free_to)
+        return IP_CORRUPT;
+    return IP_OK;
+}
+
+ip_status ip_ring_check(ip_arena *arena, ip_ring *ring) {
+    ip_status status;
+    IP_TRY(ip_lock_take(arena, &ring->put_lock, IP_PATIENT));
+    status = ip_lock_take(arena, &ring->get_lock, IP_PATIENT);
+    if (status == IP_OK) {
+        status = ip_lock_take(arena, &arena->header->lock, IP_PATIENT);
+        if (status == IP_OK) {
+            status = walk(arena, ring);
+            ip_lock_release(&arena->header->lock);
+        }
+        ip_lock_release(&ring->get_lock);
+    }
+    ip_lock_release(&ring->put_lock);
+    return status;
+}
+
 ip_status ip_ring_drop_one(ip_arena *arena, ip_ring *ring) {
     _Alignas(8) unsigned char scratch[IP_SCRATCH_MIN];
     uint64_t head, tail, jump_to;

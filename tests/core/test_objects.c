@@ -278,7 +278,7 @@ static void names_open_the_same_object(void) {
     CHECK(a.id.index != c.id.index);
     OK(put_one(&a, 1, 10));
     TAKE(&b, 1, 10);
-    ip_memory_settings settings = {8, 0};
+    ip_memory_settings settings = {.size = 8};
     ip_object *object;
     ip_id id;
     bool created;

@@ -17,6 +17,14 @@
 #include "ring.h"
 #include "sync.h"
 
+#if defined(__has_feature) /* everything takes several times as long then */
+#if __has_feature(address_sanitizer)
+#define UNDER_ASAN
+#elif __has_feature(thread_sanitizer)
+#define UNDER_TSAN
+#endif
+#endif
+
 #define MAYBE_UNUSED __attribute__((unused))
 #define OK(call) CHECK_EQ((call), IP_OK)
 
@@ -99,7 +107,7 @@ MAYBE_UNUSED static void pipe_new(ip_arena *arena, uint64_t max_bytes, port ends
 }
 
 MAYBE_UNUSED static ip_id memory_new(ip_arena *arena, uint64_t size, ip_memory **memory) {
-    ip_memory_settings settings = {size, 7};
+    ip_memory_settings settings = {.size = size, .flavour = 7};
     ip_object *object;
     ip_id id;
     uint64_t its_size;

@@ -1,0 +1,181 @@
+/* trial.h: a trial runs an operation in a child that is killed at its n-th fault point, lets a second child recover that
+ * is killed at the m-th fault point of its recovery, and then recovers and checks the arena in the parent. */
+#ifndef IP_TRIAL_H
+#define IP_TRIAL_H
+
+#include <dirent.h>
+#include <sys/mman.h>
+
+#include "world.h"
+
+#ifndef CORE_SOURCES
+#define CORE_SOURCES "../../core"
+#endif
+
+typedef struct {
+    const char *name;
+    void (*prepare)(void); /* makes what the operation works on, in the parent */
+    void (*act)(void);     /* the operation, in the child; calls arm() where the fault points begin to count */
+    void (*verify)(void);  /* in the parent after the recovery: was it done or not? Then drops what prepare made */
+    bool arm_claim;        /* the fault points of becoming a member count too */
+} operation;
+
+#define POINTS_MAX 100
+
+/* What children tell the parent; in memory that they share. */
+static struct {
+    uint64_t killed[POINTS_MAX], total;
+    uint64_t put_tried, put_done, take_tried, take_done;
+    uint64_t step;            /* how far an act without messages came */
+    uint64_t recovery_points; /* how many fault points a whole recovery passes */
+} *shared;
+
+static char points[POINTS_MAX][40];
+static unsigned n_points;
+static ip_arena arena;
+
+/* The names of all FAULT()s in the core's sources. */
+static void find_points(void) {
+    DIR *dir = opendir(CORE_SOURCES);
+    CHECK(dir);
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        size_t length = strlen(entry->d_name);
+        if (length < 3 || strcmp(entry->d_name + length - 2, ".c") != 0) continue;
+        char path[600], line[1000];
+        snprintf(path, sizeof path, CORE_SOURCES "/%s", entry->d_name);
+        FILE *file = fopen(path, "r");
+        CHECK(file);
+        while (fgets(line, sizeof line, file)) {
+            char *start = strstr(line, "FAULT(\""), *end;
+            if (!start) continue;
+            start += 7;
+            end = strchr(start, '"');
+            CHECK(end && end - start < 40 && n_points < POINTS_MAX);
+            *end = 0;
+            unsigned i = 0;
+            while (i < n_points && strcmp(points[i], start) != 0) i++;
+            if (i == n_points) strcpy(points[n_points++], start);
+        }
+        fclose(file);
+    }
+    closedir(dir);
+    CHECK(n_points > 30);
+}
+
+static uint64_t kill_at, passed;
+
+static void die_at_the_nth(const char *step) {
+    if (++passed != kill_at) return;
+    unsigned i = 0;
+    while (i < n_points && strcmp(points[i], step) != 0) i++;
+    CHECK(i < n_points);
+    shared->killed[i]++;
+    shared->total++;
+    kill(getpid(), SIGKILL);
+}
+
+static void arm(void) {
+    passed = 0;
+    ip_fault_hook = die_at_the_nth;
+}
+
+static void disarm(void) { ip_fault_hook = NULL; }
+
+static port *locks_of[4]; /* rings whose locks recovery tries */
+static unsigned n_locks_of;
+
+static void can_be_had(ip_lock *lock) {
+    OK(ip_lock_take(&arena, lock, IP_INHERIT));
+    ip_lock_release(lock);
+}
+
+/* Whatever order it is done in. */
+static void recover(uint64_t order) {
+    uint32_t buried;
+    if (order % 3 == 0) can_be_had(&arena.header->lock);
+    if (order % 3 == 1) OK(ip_member_reap(&arena, &buried));
+    for (unsigned i = 0; i < n_locks_of; i++) {
+        can_be_had(&locks_of[i]->out->put_lock);
+        can_be_had(&locks_of[i]->in->get_lock);
+    }
+    OK(ip_member_reap(&arena, &buried));
+}
+
+/* Returns how many were killed: 0, or 1 for the actor, or 2 for the actor and the one who recovered. */
+static int run_trial(const operation *op, uint64_t n, uint64_t m) {
+    int go[2] = {-1, -1}, fd, killed = 0;
+    uint32_t slot;
+    pid_t helper = 0;
+    alarm(60);
+    shared->put_tried = shared->put_done = shared->take_tried = shared->take_done = shared->step = 0;
+    n_locks_of = 0;
+    OK(ip_arena_create(&arena, -1, UINT64_C(64) << 20));
+    op->prepare();
+    if (m) { /* joins beforehand: forking a member settles locks */
+        CHECK_EQ(pipe(go), 0);
+        helper = fork_member(&arena);
+        if (helper == 0) {
+            char byte;
+            alarm(60);
+            CHECK_EQ(read(go[0], &byte, 1), 1);
+            kill_at = m;
+            arm();
+            recover(n + m);
+            disarm();
+            shared->recovery_points = passed;
+            _exit(0);
+        }
+    }
+    OK(ip_member_reserve(&arena, &fd, &slot));
+    OK(ip_directory_share_all(&arena, slot));
+    fflush(NULL);
+    pid_t actor = fork();
+    CHECK(actor >= 0);
+    if (actor == 0) {
+        alarm(60);
+        kill_at = n;
+        if (op->arm_claim) arm();
+        OK(ip_member_claim(&arena, slot));
+        close(fd);
+        op->act();
+        disarm();
+        _exit(0);
+    }
+    close(fd);
+    if (child_end(actor) == CHILD_KILLED) killed++;
+    if (m) {
+        CHECK_EQ(write(go[1], "", 1), 1);
+        if (child_end(helper) == CHILD_KILLED) killed++;
+        close(go[0]);
+        close(go[1]);
+    }
+    recover(n);
+    OK(ip_heap_check(&arena));
+    ip_member_info infos[8];
+    CHECK_EQ(ip_member_list(&arena, infos, 8), 1);
+    op->verify();
+    ip_object_info info;
+    uint32_t index = 0;
+    CHECK_EQ(ip_object_next(&arena, &index, &info), IP_AGAIN);
+    OK(ip_heap_check(&arena));
+    CHECK_EQ(heap_used(&arena), 0);
+    OK(ip_member_leave(&arena));
+    ip_arena_detach(&arena);
+    return killed;
+}
+
+/* Kills the operation at each of its fault points (of those beyond the first, at each stride-th), and
+ * then, that many times, at one of them and who recovers from that at one of its own. */
+static void kill_everywhere(const operation *op, uint64_t first, uint64_t stride, unsigned recoveries) {
+    uint64_t n, before = shared->total, random = 1;
+    for (n = 1; run_trial(op, n, 0) == 1; n += n < first ? 1 : stride) continue;
+    CHECK(n > 1);
+    shared->recovery_points = 60;
+    for (unsigned i = 0; i < recoveries; i++)
+        run_trial(op, 1 + next_random(&random) % (n - 1), 1 + next_random(&random) % shared->recovery_points);
+    printf("  %s: %llu fault points, %llu kills\n", op->name, (unsigned long long)n - 1,
+           (unsigned long long)(shared->total - before));
+    fflush(stdout);
+}
+
+#endif
