@@ -89,6 +89,8 @@ class RichShow(Show):
             lines.append((Text("prints" if number == 0 else ""), Text(line, "bold")))
         for said in report.said:
             lines.append((Text(), self._bars(said) if isinstance(said, Bars) else Text(said)))
+        if report.said and isinstance(report.said[-1], Bars):
+            lines.append((Text(), Text()))
         for check in report.checks:
             lines.append((self._mark(check.ok), Text(check.what, "" if check.ok else "bold red")))
             if not check.ok:
@@ -111,10 +113,10 @@ class RichShow(Show):
         table.add_column(width=15)
         table.add_column(justify="right", width=8)
         table.add_column()
-        for number, (label, blocks, text) in enumerate(scaled(bars, 31, "━")):
-            style = f"bold {ACCENT}" if number == 0 else "dim"
+        for bar, (label, blocks, text) in zip(bars.bars, scaled(bars, 31, "━"), strict=True):
+            style = f"bold {ACCENT}" if bar.strong else "dim"
             table.add_row(label, text, Text(blocks, style))
-        return Padding(Group(Text(bars.title, "italic"), table), (1, 0, 1, 0))
+        return Padding(Group(Text(bars.title, "italic"), table), (1, 0, 0, 0))
 
     def _mark(self, ok: bool) -> Text:
         return Text("✔ right", "green") if ok else Text("✘ wrong", "bold red")

@@ -55,6 +55,7 @@ class Bar:
     label: str
     value: float
     text: str  # the value as a reader wants it, with its unit
+    strong: bool = False  # to stand out among the others
 
 
 @dataclass(frozen=True)
