@@ -220,7 +220,7 @@ def pids() -> list[int]:
 
 
 def test_a_child_lets_go_of_queues_and_pipes_at_its_end(crew: Crew) -> None:
-    """Others need not look whether it lives: its bits are cleared by itself. Memory stays until it is buried."""
+    """Others need not look whether it lives: it clears its bits itself; memory stays until it is buried."""
     kept, given = interproc.Pipe()
     child = crew.start(nothing, given)
     given.close()
