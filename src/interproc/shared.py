@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import ctypes
 import sys
 import weakref
@@ -48,12 +49,7 @@ _types_of_codes = {code: type_ for type_, code in _number_codes.items()}
 
 
 class _Keeper:
-    """A raw ctypes object's hold on its memory (its `_wrapper`, as in multiprocessing.sharedctypes).
-
-    Pickled by a reducer (see _reduce_raw) the object is shared. Any other way, `pickle.dumps` or
-    `copy.deepcopy`, takes the object's bytes and its attributes, which would silently make a private copy of
-    it: this is where that fails.
-    """
+    """A raw ctypes object's hold on its memory (its `_wrapper`, as in multiprocessing.sharedctypes)."""
 
     __slots__ = ("memory",)
 
@@ -65,13 +61,31 @@ class _Keeper:
         return memoryview(self.memory).cast("B")
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # This is reached by a pickler that knows no reducers, and would make a private copy of the object.
         if get_spawning_popen() is None:
             raise PicklingError(
-                "a raw shared ctypes object is shared when it is an argument of a Process or goes through a "
-                "Queue or a Pipe; plain pickle and deepcopy would make a private copy. Copy it with "
-                "interproc.sharedctypes.copy, or send a Value or an Array, which can be pickled anywhere."
+                "this pickler does not use copyreg.dispatch_table, so that a raw shared ctypes object would not "
+                "be shared; use pickle, cloudpickle or ForkingPickler, or send a Value or an Array"
             )
         return _Keeper, (self.memory,)
+
+
+class _Luggage:
+    """A raw object's memory on its way through a pickle; or not, if the copy module uses the reducer.
+
+    That one hands on the very object that the reducer made, while unpickling makes another.
+    """
+
+    __slots__ = ("memory", "unpacked")
+
+    def __init__(self, memory: _core.Memory, unpacked: bool = True) -> None:
+        self.memory, self.unpacked = memory, unpacked
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Luggage, (self.memory,)
+
+    def __deepcopy__(self, memo: object) -> _Luggage:
+        return self
 
 
 def _of_memory(type_: Any, memory: _core.Memory) -> Any:
@@ -79,6 +93,7 @@ def _of_memory(type_: Any, memory: _core.Memory) -> Any:
     obj = type_.from_buffer(memory)
     obj._wrapper = _Keeper(memory)
     ForkingPickler.register(type_, _reduce_raw)
+    copyreg.pickle(type_, _reduce_raw)
     return obj
 
 
@@ -423,21 +438,23 @@ def _describe(type_: Any) -> tuple[Any, tuple[int, ...]]:
     return type_, tuple(lengths)
 
 
-def _rebuild_raw(type_: Any, lengths: tuple[int, ...], memory: _core.Memory) -> Any:
+def _rebuild_raw(type_: Any, lengths: tuple[int, ...], luggage: _Luggage) -> Any:
     for length in reversed(lengths):
         type_ = type_ * length
-    return _of_memory(type_, memory)
+    if not luggage.unpacked:  # copy.copy and copy.deepcopy: a private copy, as of any ctypes object
+        return type_.from_buffer_copy(luggage.memory)
+    return _of_memory(type_, luggage.memory)
 
 
 def _rebuild(type_: Any, lengths: tuple[int, ...], memory: _core.Memory, lock: Any) -> Any:
-    return synchronized(_rebuild_raw(type_, lengths, memory), memory if lock is None else lock)
+    return synchronized(_rebuild_raw(type_, lengths, _Luggage(memory)), memory if lock is None else lock)
 
 
 def _reduce_raw(obj: Any) -> Any:
-    """How ForkingPickler pickles ctypes objects of a type that was shared, be they shared (by us) or not."""
+    """How ctypes objects of a type that was shared are pickled, be they shared (by us) or not."""
     memory = _memory_of(obj)
     if memory is not None:
-        return _rebuild_raw, (*_describe(type(obj)), memory)
+        return _rebuild_raw, (*_describe(type(obj)), _Luggage(memory, unpacked=False))
     keeper = getattr(obj, "_wrapper", None)
     if keeper is not None and not isinstance(keeper, _Keeper):
         from multiprocessing.sharedctypes import reduce_ctype  # type: ignore[attr-defined]

@@ -6,14 +6,16 @@ import array
 import copy
 import ctypes
 import gc
+import io
 import multiprocessing
 import pickle
 import weakref
 from collections.abc import Iterator
 from multiprocessing import sharedctypes as theirs
 from multiprocessing.reduction import ForkingPickler
-from typing import Any
+from typing import Any, ClassVar
 
+import cloudpickle
 import numpy as np
 import pytest
 from dropin.support import METHODS, SOON, Crew
@@ -394,30 +396,41 @@ def test_raw_objects_go_through_multiprocessings_pickler() -> None:
     assert one.value == 6
 
 
-def test_a_plain_pickle_of_a_raw_object_would_be_a_private_copy_and_is_refused() -> None:
-    raw = shared.RawValue("i", 3)
-    with pytest.raises(PicklingError, match="private copy"):
-        pickle.dumps(raw)
-    with pytest.raises(PicklingError, match="private copy"):
-        copy.deepcopy(raw)
+def test_raw_objects_go_through_other_picklers() -> None:
+    raw, rows = shared.RawValue("i", 3), shared.RawArray(ctypes.c_int * 2, 2)
+    for pickler in (pickle, cloudpickle):
+        pickler.loads(pickler.dumps(raw)).value += 1
+        pickler.loads(pickler.dumps([rows]))[0][1][0] += 1
+    assert raw.value == 5
+    assert rows[1][0] == 2
 
 
-def test_copies_are_their_own() -> None:
+def test_a_pickler_that_knows_no_reducers_is_refused() -> None:
+    class Plain(pickle.Pickler):
+        dispatch_table: ClassVar[dict[Any, Any]] = {}
+
+    with pytest.raises(PicklingError, match="dispatch_table"):
+        Plain(io.BytesIO()).dump(shared.RawValue("i", 3))
+
+
+def test_copies_are_private() -> None:
     raw = shared.RawValue(Point, b"a", 1, 2.5)
-    snapshot = copy.copy(raw)
-    elsewhere = shared.copy(raw)
+    copies = [copy.copy(raw), copy.deepcopy(raw), copy.deepcopy([raw])[0], shared.copy(raw)]
     raw.x = 9
-    assert (snapshot.x, elsewhere.x, elsewhere.y) == (1, 1, 2.5)
-    travelled = ForkingPickler.loads(ForkingPickler.dumps(snapshot))
-    travelled.x = 4
-    assert (raw.x, snapshot.x) == (9, 1)
+    assert [(one.x, one.y) for one in copies] == [(1, 2.5)] * 4
+    for one in copies[:3]:
+        again(one).x = 4
+        assert (one.x, raw.x) == (1, 9)
+    again(copies[3]).x = 4  # this one is in shared memory
+    assert (copies[3].x, raw.x) == (4, 9)
 
 
 def test_what_is_not_shared_is_still_pickled_by_value() -> None:
     shared.RawValue("i", 3)  # from now on there is a reducer for c_int
     plain = ctypes.c_int(5)
-    other = ForkingPickler.loads(ForkingPickler.dumps(plain))
-    other.value = 6
+    for other in (ForkingPickler.loads(ForkingPickler.dumps(plain)), again(plain), copy.copy(plain)):
+        assert other.value == 5
+        other.value = 6
     assert plain.value == 5
 
 
