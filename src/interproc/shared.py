@@ -64,8 +64,8 @@ class _Keeper:
         # This is reached by a pickler that knows no reducers, and would make a private copy of the object.
         if get_spawning_popen() is None:
             raise PicklingError(
-                "this pickler does not use copyreg.dispatch_table, so that a raw shared ctypes object would not "
-                "be shared; use pickle, cloudpickle or ForkingPickler, or send a Value or an Array"
+                "this pickler does not use copyreg.dispatch_table, so that a raw shared ctypes object would "
+                "not be shared; use pickle, cloudpickle or ForkingPickler, or send a Value or an Array"
             )
         return _Keeper, (self.memory,)
 
