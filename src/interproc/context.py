@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from multiprocessing import context as mpc
 from multiprocessing import process, util
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 from . import _core
 
@@ -152,15 +152,32 @@ class Process(_ProcessMixin, mpc.Process):
 class _Context(mpc.BaseContext):
     """What all contexts share: `multiprocessing`'s names, bound to interproc's objects."""
 
+    Process: ClassVar[Any]
+
+    @overload  # type: ignore[override]  # ours
+    def get_context(self, method: Literal["fork"]) -> ForkContext: ...
+    @overload
+    def get_context(self, method: Literal["spawn"]) -> SpawnContext: ...
+    @overload
+    def get_context(self, method: Literal["forkserver"]) -> ForkServerContext: ...
+    @overload
+    def get_context(self, method: str | None = None) -> _Context: ...
+
     def get_context(self, method: str | None = None) -> Any:
-        """The context of a start method (ValueError: no such); without one, this context itself."""
+        """The context of a start method; without one, this context itself. ValueError: there is none such.
+
+        Of the default context: without one, that of the default start method, which is then settled.
+        """
         if method is None:
-            return self
+            return self._itself()
         try:
             return _concrete_contexts[method]
         except KeyError:
             known = ", ".join(_concrete_contexts)
             raise ValueError(f"cannot find context for {method!r}; there are: {known}") from None
+
+    def _itself(self) -> _Context:
+        return self
 
     def Queue(  # type: ignore[override]
         self,
@@ -302,9 +319,9 @@ class DefaultContext(_Context):
     def __init__(self) -> None:
         self._method: str | None = None
 
-    def get_context(self, method: str | None = None) -> Any:
-        """The context of a start method; without one, of the default start method, which is then settled."""
-        return super().get_context(method if method is not None else self.get_start_method())
+    def _itself(self) -> _Context:
+        method: str = self.get_start_method()
+        return self.get_context(method)
 
     def get_start_method(self, allow_none: bool = False) -> Any:
         """The start method; if none was set, the platform's, which is then settled (None if `allow_none`)."""
@@ -325,7 +342,7 @@ class DefaultContext(_Context):
 
     def _adopt(self, method: str | None) -> None:
         if method is not None:
-            super().get_context(method)
+            self.get_context(method)
         self._method = method
 
     def get_all_start_methods(self) -> list[str]:

@@ -96,6 +96,11 @@ process = mp.Process(target=work, args=(q, 1), daemon=True)
 process.start()
 reveal_type(process.exitcode)  # int | None
 ctx = mp.get_context("spawn")
+reveal_type(ctx)  # interproc.context.SpawnContext
+reveal_type(mp.get_context("fork").get_context("forkserver"))  # interproc.context.ForkServerContext
+reveal_type(mp.get_context())  # interproc.context._Context
+reveal_type(ctx.Pipe()[0])  # interproc.connection.Connection
+reveal_type(ctx.Queue().full())  # bool
 child = ctx.Process(target=work, args=(ctx.Queue(), 1))
 
 try:
