@@ -93,6 +93,44 @@ def test_objects_are_made_by_classes_or_functions_of_one_name(ctx: Any) -> None:
         assert type(made).__name__ == name
 
 
+def test_every_argument_can_be_named(mp: Any) -> None:
+    """Of the objects' methods, by the names that multiprocessing has."""
+    for q in (mp.Queue(maxsize=2), mp.JoinableQueue(maxsize=2)):
+        q.put(obj=1, block=True, timeout=None)
+        q.put_nowait(obj=2)
+        assert [q.get(block=True, timeout=20), q.get(block=True, timeout=20)] == [1, 2]
+    q = mp.SimpleQueue()
+    q.put(obj=3)
+    assert q.get() == 3
+    a, b = mp.Pipe(duplex=True)
+    a.send(obj=4)
+    assert b.poll(timeout=20) and b.recv() == 4
+    a.send_bytes(buf=b"12345", offset=1, size=3)
+    assert b.recv_bytes(maxlength=3) == b"234"
+    a.send_bytes(buf=b"6")
+    room = bytearray(2)
+    assert b.recv_bytes_into(buf=room, offset=1) == 1 and room == b"\x006"
+    assert mp.Value(typecode_or_type="i", lock=True).value == 0
+    assert mp.Array(typecode_or_type="i", size_or_initializer=2, lock=True)[:] == [0, 0]
+    assert mp.RawValue(typecode_or_type="i").value == 0
+    assert mp.RawArray(typecode_or_type="i", size_or_initializer=2)[:] == [0, 0]
+    for lock in (mp.Lock(), mp.RLock(), mp.Semaphore(value=1), mp.BoundedSemaphore(value=1)):
+        assert lock.acquire(block=True, timeout=20)
+        lock.release()
+    condition, event = mp.Condition(lock=None), mp.Event()
+    with condition:
+        assert not condition.wait(timeout=0)
+        assert condition.wait_for(predicate=lambda: True, timeout=0)
+        condition.notify(n=1)
+    assert not event.wait(timeout=0)
+    barrier = mp.Barrier(parties=1, action=None, timeout=None)
+    assert barrier.wait(timeout=20) == 0
+    process = mp.Process(group=None, target=None, name="n", args=(), kwargs={}, daemon=True)
+    process.start()
+    process.join(timeout=20)
+    assert process.exitcode == 0
+
+
 @pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("method", METHODS)
 def test_set_start_method(module: str, method: str) -> None:

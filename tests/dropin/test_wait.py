@@ -150,6 +150,18 @@ def test_connections_and_sentinels_together(mp: Any, wait: Any, crew: Crew) -> N
         mine.recv()
 
 
+def test_a_message_is_ready_before_the_end_of_its_sender(ctx: Any, crew: Crew) -> None:
+    """Who answers and ends at once has answered first: concurrent.futures relies on it."""
+    wait = multiprocessing.connection.wait
+    for number in range(15):
+        reader, writer = ctx.Pipe(duplex=False)
+        child = crew.start(send_tagged, writer, number, 1)
+        writer.close()
+        assert reader in wait([reader, child.sentinel], SOON)
+        assert reader.recv() == (number, 0)
+        crew.join(child)
+
+
 def test_collecting_from_many(ctx: Any, crew: Crew) -> None:
     """The documented use: read from whoever is ready until all have closed."""
     wait = multiprocessing.connection.wait

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import pytest
@@ -109,7 +110,7 @@ def test_a_handle_in_an_unrelated_process(kind: str) -> None:
         "Condition": mp.Condition,
         "Event": mp.Event,
     }[kind]()
-    data = pickle.dumps(made)
+    data = bytes(ForkingPickler.dumps(made))
     out = python(
         """if 1:
         import pickle, sys

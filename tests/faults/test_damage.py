@@ -35,6 +35,7 @@ HANG = 15.0  # seconds without a word from the child: it hangs
 TIMEOUT = 2.0  # seconds: of the operations themselves
 PAGE = 4096
 
+Verdict = tuple[bool, list[tuple[str, str]]]
 Operation = tuple[str, Callable[[], Any], Any]  # the object, what is done, the right answer
 
 
@@ -194,8 +195,8 @@ class Picture:
         return mixed
 
 
-def judge(world: World, strict: bool = True) -> list[tuple[str, str]]:
-    """Do all operations; what came out that is neither right nor ArenaCorrupted.
+def judge(world: World, strict: bool = True) -> Verdict:
+    """Do all operations; whether damage was noticed, and what is neither right nor ArenaCorrupted.
 
     Of an object that has raised ArenaCorrupted no right answer is asked any more.
     """
@@ -218,7 +219,7 @@ def judge(world: World, strict: bool = True) -> list[tuple[str, str]]:
             if answer != right and name not in damaged:
                 wrong.append((f"{number} {name}", f"answered {answer!r:.100}"))
                 damaged.add(name)
-    return wrong
+    return bool(damaged), wrong
 
 
 def flip(fd: int, at: int, dice: random.Random) -> str:
@@ -228,18 +229,19 @@ def flip(fd: int, at: int, dice: random.Random) -> str:
     return f"offset {at:#x}: {old:#04x} -> {new:#04x}"
 
 
-def use_in_this_process(world: World) -> list[tuple[str, str]]:
+def use_in_this_process(world: World) -> Verdict:
     return judge(world)
 
 
-def use_in_a_forked_process(world: World) -> list[tuple[str, str]]:
+def use_in_a_forked_process(world: World) -> Verdict:
     """The damage is there already when a new member joins."""
     reader, writer = os.pipe()
     pid = os.fork()
     if not pid:
         code = 1
         try:
-            os.write(writer, json.dumps(judge(world, strict=False)).encode()[:4000])
+            noticed, wrong = judge(world, strict=False)
+            os.write(writer, json.dumps([noticed, wrong[:5]]).encode())
             code = 0
         finally:
             os._exit(code)
@@ -248,8 +250,9 @@ def use_in_a_forked_process(world: World) -> list[tuple[str, str]]:
         text = file.read()
     code = status_of(pid)
     if code:
-        return [("fork", f"the child ended with {code}")]
-    return [tuple(item) for item in json.loads(text)] if len(text) < 4000 else [("fork", text.decode())]
+        return False, [("fork", f"the child ended with {code}")]
+    noticed, wrong = json.loads(text)
+    return noticed, wrong
 
 
 def flip_on(
@@ -257,19 +260,20 @@ def flip_on(
 ) -> None:
     """In a child: flip, use, restore, for each target from `first` on."""
     sys.unraisablehook = lambda unraisable: None  # what fails where nobody can catch it
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, 2)
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    signal.alarm(int(3 * SECONDS))
+    gc.freeze()  # so that collecting means what the operations have made
     picture = Picture(picture.fd)  # with this process as a member
     for index in range(first, len(targets)):
         if time.monotonic() > until and index >= LEAST:
             break
         what = flip(picture.fd, targets[index], random.Random(index))
-        os.write(tell, json.dumps([index, what, None]).encode() + b"\n")
-        wrong = use(world)
+        os.write(tell, json.dumps([index, what, False, []]).encode() + b"\n")
+        noticed, wrong = use(world)
         gc.collect()
         picture.restore()
-        if wrong:
-            os.write(tell, json.dumps([index, what, wrong]).encode() + b"\n")
+        if noticed or wrong:
+            os.write(tell, json.dumps([index, what, noticed, wrong]).encode() + b"\n")
 
 
 @pytest.mark.timeout(180)
@@ -281,7 +285,7 @@ def test_flipped_bytes(use: Any) -> None:
     targets = whole.targets(random.Random(1))
     until = time.monotonic() + SECONDS
     reports: list[str] = []
-    first = 0
+    first = noticed = 0
     while first < len(targets) and len(reports) < 40:
         reader, writer = os.pipe()
         pid = forked(lambda: flip_on(world, use, whole, targets, first, until, writer))  # noqa: B023
@@ -297,7 +301,8 @@ def test_flipped_bytes(use: Any) -> None:
                 break
             *lines, buffer = (buffer + chunk).split(b"\n")
             for line in lines:
-                index, what, wrong = json.loads(line)
+                index, what, seen, wrong = json.loads(line)
+                noticed += seen
                 if wrong:
                     reports.append(f"{what}: {wrong}")
         os.close(reader)
@@ -310,6 +315,7 @@ def test_flipped_bytes(use: Any) -> None:
         first = index + 1
     assert not reports, f"{len(reports)} of {first} flips went wrong:\n" + "\n".join(reports)
     assert first >= min(LEAST, len(targets))
+    assert noticed >= first / 50, f"only {noticed} of {first} flips were noticed: they hit nothing"
 
 
 def test_without_damage_all_answers_are_right() -> None:
@@ -320,8 +326,7 @@ def test_without_damage_all_answers_are_right() -> None:
     def work() -> None:
         picture = Picture(arena.fd)
         for _ in range(50):
-            wrong = judge(world)
-            assert not wrong, wrong
+            assert judge(world) == (False, [])
             gc.collect()
             picture.restore()
 

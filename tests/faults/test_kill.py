@@ -178,7 +178,7 @@ def test_killed_with_a_joinable_queue(crew: Crew) -> None:
     assert q.get(timeout=SOON) == "another"
     q.task_done()
     joined: list[bool] = []
-    thread = threading.Thread(target=lambda: joined.append(q.join() is None), daemon=True)
+    thread = threading.Thread(target=lambda: joined.append(q.join() is not False), daemon=True)
     thread.start()
     thread.join(0.1)
     assert not joined

@@ -11,6 +11,7 @@ import pytest
 from dropin.support import SOON, Crew, until
 
 import interproc as mp
+from interproc._core import Number
 
 from .support import at_once, stopped
 
@@ -157,8 +158,8 @@ def test_a_lock_of_a_stopped_owner(crew: Crew, kind: str) -> None:
     crew.kill(child)
 
 
-def test_adding_needs_nobody(crew: Crew) -> None:
-    value, done = mp.Value("q", 0), mp.RawValue("q", 0)
+def test_adding_without_a_lock_needs_nobody(crew: Crew) -> None:
+    value, done = Number("q", lock=False), mp.RawValue("q", 0)
     child = crew.start(add_on, value, done)
     mine = 0
     for _ in range(ROUNDS):
