@@ -33,7 +33,7 @@ void ip_lock_init(ip_lock *lock) {
     atomic_store(&lock->event.sleepers, 0);
 }
 
-static ip_life owner_life(ip_arena *arena, uint64_t owner) {
+ip_life ip_owner_life(ip_arena *arena, uint64_t owner) {
     return ip_member_life(arena, (uint32_t)(owner & 0xFFF) - 1, (uint32_t)(owner >> 12 & 0xFFFF));
 }
 
@@ -45,7 +45,7 @@ ip_status ip_lock_try(ip_arena *arena, ip_lock *lock, bool check_owner, bool *in
     IP_READ(&lock->owner, owner);
     if (owner == 0) return ip_swap(&lock->owner, 0, me) ? IP_OK : IP_BUSY;
     if (!check_owner) return IP_BUSY;
-    ip_life life = owner_life(arena, owner);
+    ip_life life = ip_owner_life(arena, owner);
     if (life != IP_DEAD) return life == IP_ALIVE ? IP_BUSY : IP_CORRUPT;
     if (!ip_swap(&lock->owner, owner, me)) return IP_BUSY;
     FAULT("lock.inherited");

@@ -37,6 +37,9 @@ typedef struct {
 
 ip_life ip_member_life(ip_arena *arena, uint32_t index, uint32_t generation);
 
+/* The life of the member that a lock's owner word names. */
+ip_life ip_owner_life(ip_arena *arena, uint64_t owner);
+
 /* Becomes a member in a fresh slot (the creator of an arena, or a stranger). */
 ip_status ip_member_join(ip_arena *arena);
 /* Reserves a slot for a child: *fd is a descriptor of the arena that carries the lock; give it to the child, then close it. */

@@ -6,7 +6,10 @@
 
 #include "fault.h"
 #include "heap.h"
+#include "member.h"
 #include "ring_frame.h"
+
+#define WATCHER_PATIENCE_NS (UINT64_C(1000) * 1000 * 1000)
 
 uint64_t ip_ring_body_size(int kind) {
     return ip_object_size(kind == IP_PIPE ? 2 : 1) + (kind == IP_PIPE ? 2 : 1) * sizeof(ip_ring);
@@ -43,6 +46,7 @@ static ip_status make_one(ip_arena *arena, ip_ring *ring, const ip_ring_settings
     ip_set(&ring->done_count, 0);
     ip_set(&ring->dropped, 0);
     ip_set(&ring->shut, 0);
+    for (unsigned i = 0; i < IP_WATCHERS; i++) ip_set(&ring->watchers[i].who, 0);
     return IP_OK;
 }
 
@@ -87,8 +91,9 @@ static bool over(const subject *s) {
 static bool has_items(const void *context) {
     const subject *s = context;
     uint64_t head, tail;
+    /* tail first: both only grow, so what is less than an older tail is really there */
     if (!ip_get(&s->ring->tail, &tail) || !ip_get(&s->ring->head, &head)) return true;
-    return COUNT(head) != COUNT(tail) || over(s);
+    return COUNT(head) < COUNT(tail) || over(s);
 }
 
 static bool has_space(const void *context) {
@@ -136,6 +141,52 @@ bool ip_ring_wait_done(ip_ring *ring, uint64_t deadline_ns, bool *slept) {
 bool ip_ring_readable(ip_object *object, ip_ring *ring, int writers_end) {
     subject s = {object, ring, writers_end, 0};
     return has_items(&s);
+}
+
+/* ---- watchers ---- */
+
+ip_watcher *ip_ring_watch(ip_arena *arena, ip_ring *ring) {
+    uint64_t who;
+    for (unsigned i = 0; i < IP_WATCHERS; i++) {
+        ip_watcher *w = &ring->watchers[i];
+        if (!ip_get(&w->who, &who) || (who && ip_owner_life(arena, who) != IP_DEAD)) continue;
+        if (!ip_swap(&w->who, who, ip_lock_identity(arena))) continue;
+        atomic_store(&w->raised, 0);
+        atomic_store(&ring->watched, 1);
+        return w;
+    }
+    return NULL;
+}
+
+void ip_ring_unwatch(ip_watcher *watcher) { ip_set(&watcher->who, 0); }
+
+typedef struct {
+    ip_ring *ring;
+    const ip_watcher *watcher;
+} awaited;
+
+static bool has_seen(const void *context) {
+    const awaited *a = context;
+    uint64_t head, tail, who;
+    if (atomic_load(&a->watcher->raised) || !ip_get(&a->watcher->who, &who) || !who) return true;
+    return !ip_get(&a->ring->tail, &tail) || !ip_get(&a->ring->head, &head) || COUNT(head) >= COUNT(tail);
+}
+
+void ip_ring_await_watchers(ip_arena *arena, ip_ring *ring) {
+    for (unsigned i = 0; i < IP_WATCHERS; i++) {
+        awaited a = {ring, &ring->watchers[i]};
+        uint64_t who, deadline = ip_now_ns() + WATCHER_PATIENCE_NS;
+        bool slept = false;
+        while (!has_seen(&a)) {
+            if (ip_event_wait(&ring->raised, has_seen, &a, deadline, &slept)) break;
+            if (ip_get(&ring->watchers[i].who, &who) && who && ip_owner_life(arena, who) == IP_DEAD) {
+                ip_swap(&ring->watchers[i].who, who, 0);
+            } else if (ip_now_ns() >= deadline) { /* stopped, or starved: it will see by itself, later */
+                uint32_t low = 0;
+                atomic_compare_exchange_strong(&ring->watchers[i].raised, &low, 2);
+            }
+        }
+    }
 }
 
 /* ---- counting ---- */

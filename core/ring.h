@@ -35,6 +35,15 @@ typedef struct {
     ip_word segment, position, limit, bytes;
 } ip_place;
 
+/* A process that keeps a descriptor in step with the ring (watch.h). */
+typedef struct {
+    ip_word who;              /* the member, as the owner of a lock is named, or 0 */
+    _Atomic uint32_t raised;  /* 1: its descriptor is readable; 2: it was late once, do not wait for it */
+    uint32_t unused;
+} ip_watcher;
+
+#define IP_WATCHERS 4u /* more may watch, but are not waited for */
+
 typedef struct {
     _Alignas(IP_CACHE_LINE) ip_lock put_lock;
     _Alignas(IP_CACHE_LINE) ip_word tail;
@@ -45,10 +54,13 @@ typedef struct {
     _Alignas(IP_CACHE_LINE) ip_event items; /* consumers wait here */
     ip_event space;                         /* producers wait here */
     ip_event done;                          /* join() waits here */
+    _Atomic uint32_t watched, unused;       /* 1: there are, or were, watchers */
     ip_word max_count, max_bytes;           /* 0: no bound */
     ip_word done_count;                     /* task_done() */
     ip_word dropped;                        /* messages that shutting down threw away: done, too */
     ip_word shut;                           /* 1: nothing more can be put */
+    ip_event raised;                        /* producers wait here for watchers */
+    ip_watcher watchers[IP_WATCHERS];
 } ip_ring;
 
 typedef struct {
@@ -117,8 +129,19 @@ bool ip_ring_wait_items(ip_object *object, ip_ring *ring, int writers_end, uint6
 bool ip_ring_wait_space(ip_object *object, ip_ring *ring, int readers_end, uint64_t size, uint64_t deadline_ns, bool *slept);
 bool ip_ring_wait_done(ip_ring *ring, uint64_t deadline_ns, bool *slept);
 
+static inline bool ip_ring_is_watched(const ip_ring *ring) {
+    return atomic_load_explicit(&ring->watched, memory_order_seq_cst);
+}
+
 /* Is there something to take, or the certainty that nothing will come? */
 bool ip_ring_readable(ip_object *object, ip_ring *ring, int writers_end);
+
+/* This process watches the ring: its place among the watchers, or NULL if there is none left. */
+ip_watcher *ip_ring_watch(ip_arena *arena, ip_ring *ring);
+void ip_ring_unwatch(ip_watcher *watcher);
+/* After a put: waits, for at most a moment, until each watcher has seen that there is something to take (or it is taken).
+ * So who learns of a later event, such as the end of this process, finds the descriptor readable by then. */
+void ip_ring_await_watchers(ip_arena *arena, ip_ring *ring);
 
 ip_status ip_ring_counts(ip_ring *ring, uint64_t *put, uint64_t *taken, uint64_t *done, uint64_t *bytes, bool *shut);
 /* IP_OVERFLOW: more done than put. */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -19,22 +20,32 @@ struct ip_watch {
     ip_ring *ring;
     int writers_end;
     int fd;
+    ip_watcher *place; /* or NULL: more watchers than the ring has room for */
     bool running, raised, stopping; /* under mutex */
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* raised fell, or stopping rose */
     pthread_t thread;
 };
 
+static void show(ip_watch *w, bool raised) {
+    w->raised = raised;
+    if (!w->place) return;
+    atomic_store(&w->place->raised, raised);
+    if (raised) ip_event_notify(&w->ring->raised, INT_MAX);
+}
+
 /* Under the mutex. */
 static void step(ip_watch *w) {
-    bool ready = ip_ring_readable(w->object, w->ring, w->writers_end);
     uint64_t n = 1;
-    if (ready && !w->raised) {
-        w->raised = write(w->fd, &n, sizeof n) == sizeof n;
-    } else if (!ready && w->raised) {
-        w->raised = read(w->fd, &n, sizeof n) != sizeof n && errno != EAGAIN;
+    bool ready = ip_ring_readable(w->object, w->ring, w->writers_end);
+    if (!ready && w->raised) {
+        show(w, false); /* before the look that follows: who puts after it waits */
+        if (read(w->fd, &n, sizeof n) != sizeof n && errno != EAGAIN) return;
         pthread_cond_signal(&w->changed);
+        ready = ip_ring_readable(w->object, w->ring, w->writers_end);
+        n = 1;
     }
+    if (ready && !w->raised && write(w->fd, &n, sizeof n) == sizeof n) show(w, true);
 }
 
 static void *watch_thread(void *context) {
@@ -86,6 +97,7 @@ ip_watch *ip_watch_start(ip_arena *arena, ip_object *object, ip_ring *ring, int 
 
 int ip_watch_descriptor(ip_watch *w) {
     pthread_mutex_lock(&w->mutex);
+    if (!w->running) w->place = ip_ring_watch(w->arena, w->ring);
     step(w);
     if (!w->running) {
         pthread_attr_t attributes;
@@ -98,6 +110,8 @@ int ip_watch_descriptor(ip_watch *w) {
         pthread_attr_destroy(&attributes);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
         if (error) {
+            if (w->place) ip_ring_unwatch(w->place);
+            w->place = NULL;
             pthread_mutex_unlock(&w->mutex);
             errno = error;
             return -1;
@@ -125,6 +139,7 @@ void ip_watch_stop(ip_watch *w) {
         atomic_store(&w->ring->items.sleepers, 1);
         ip_event_notify(&w->ring->items, 0x7FFFFFFF);
         pthread_join(w->thread, NULL);
+        if (w->place) ip_ring_unwatch(w->place);
     }
     if (w->fd >= 0) close(w->fd);
     pthread_cond_destroy(&w->changed);
@@ -136,6 +151,7 @@ void ip_watch_after_fork(ip_watch *w) {
     /* whatever the parent's thread was doing with the mutex, here it is a new one */
     init_mutex(w);
     w->running = w->raised = w->stopping = false;
+    w->place = NULL; /* it is the parent's */
     int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (fd < 0) return;
     dup3(fd, w->fd, O_CLOEXEC);

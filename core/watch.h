@@ -2,7 +2,9 @@
  *
  * It costs nothing until somebody asks: then this process makes an eventfd and a thread (without the GIL, with a small
  * stack) that waits on the ring as any consumer does and keeps the eventfd's state in step. All of it is private to
- * the process: a death elsewhere cannot leave it half-done. It does not survive fork(): ip_watch_after_fork puts a
+ * the process: a death elsewhere cannot leave it half-done. It names itself in the ring as a watcher; who puts waits until
+ * its watchers have raised their descriptors, so that a message can be seen no later than what its sender does next (its
+ * exit, say, which the kernel shows at once). It does not survive fork(): ip_watch_after_fork puts a
  * fresh eventfd under the old number, and the thread is started again on demand.
  */
 #ifndef IP_WATCH_H

@@ -135,6 +135,8 @@ cdef extern from "ring.h" nogil:
     cbool ip_ring_wait_space(ip_object *object, ip_ring *ring, int readers_end, uint64_t size, uint64_t deadline_ns,
                             cbool *slept)
     cbool ip_ring_wait_done(ip_ring *ring, uint64_t deadline_ns, cbool *slept)
+    cbool ip_ring_is_watched(const ip_ring *ring)
+    void ip_ring_await_watchers(ip_arena *arena, ip_ring *ring)
     cbool ip_ring_readable(ip_object *object, ip_ring *ring, int writers_end)
     ip_status ip_ring_counts(ip_ring *ring, uint64_t *put, uint64_t *taken, uint64_t *done, uint64_t *bytes, cbool *shut)
     ip_status ip_ring_task_done(ip_ring *ring)

@@ -35,6 +35,7 @@ cdef class _Scratch:
         free(self.handles)
 
 
+cdef object _END = object()
 cdef list _scratches = []       # idle; a thread takes one for the time of a call
 cdef list _encoders = []
 
@@ -240,12 +241,18 @@ cdef class _RingHandle(Handle):
         """Puts 1 to n messages: IP_OK, IP_AGAIN when the time is over, IP_SHUT_DOWN, IP_BROKEN; else raises."""
         cdef int status = ip_ring_put(&self.arena.c, self.object, self.out_ring, self.other_end, messages, n, IP_NOW, put)
         if status == IP_OK:
+            if ip_ring_is_watched(self.out_ring):
+                with nogil:
+                    ip_ring_await_watchers(&self.arena.c, self.out_ring)
             return status
         if status == IP_AGAIN or status == IP_BUSY:
             if deadline != 1 or status == IP_BUSY:
                 status = self._send_waiting(messages, n, deadline, put, status)
         if status == IP_NO_MEMORY and self.arena.reap():
             status = ip_ring_put(&self.arena.c, self.object, self.out_ring, self.other_end, messages, n, IP_PATIENT, put)
+        if status == IP_OK and ip_ring_is_watched(self.out_ring):
+            with nogil:
+                ip_ring_await_watchers(&self.arena.c, self.out_ring)
         if status == IP_OK or status == IP_AGAIN or status == IP_SHUT_DOWN or status == IP_BROKEN:
             return status
         raise _error(status, self.arena, f"putting to {self!r}")
@@ -407,8 +414,12 @@ cdef class Queue(_RingHandle):
             self._check()
             if messages == NULL:
                 raise MemoryError
-            for item in items:
+            iterator = iter(items)
+            while True:
                 try:
+                    item = next(iterator, _END)
+                    if item is _END:
+                        break
                     encoder.encode(item)
                 except BaseException:
                     self._flush(messages, n, deadline, &total)      # those before it go out
