@@ -210,7 +210,7 @@ ip_status ip_heap_alloc(ip_arena *arena, uint64_t size, uint64_t owner, uint64_t
     if (found) {
         IP_TRY(header_at(arena, found, &block, &have, &used));
         bool split = have - need >= 2 * SMALLEST;
-        IP_TRY(commit(arena, found, found + need + (split ? HEADER : 0)));
+        IP_TRY(commit(arena, found, found + (split ? need + HEADER : have)));
         IP_TRY(unlink_free(arena, block, have));
         if (split) {
             uint64_t rest = found + need, rest_size = have - need;
