@@ -141,7 +141,8 @@ MAYBE_UNUSED static bool message_is(const unsigned char *data, uint64_t size, ui
     return true;
 }
 
-/* Puts a message; one that is too long for a frame goes into a block of two pieces. */
+static uint64_t block_from = IP_INLINE_MAX - 256; /* messages of that size and longer go into a block, of two pieces */
+
 MAYBE_UNUSED static ip_status put_with(const port *p, uint64_t number, uint64_t size, const ip_handle_ref *handles,
                                        unsigned n_handles) {
     unsigned put;
@@ -151,7 +152,7 @@ MAYBE_UNUSED static ip_status put_with(const port *p, uint64_t number, uint64_t 
     ip_piece pieces[2] = {{data, size / 3}, {data + size / 3, size - size / 3}};
     ip_outgoing m = {.kind = (uint8_t)number, .data = data, .size = size, .handles = handles, .n_handles = n_handles};
     ip_status status = IP_OK;
-    if (size > IP_INLINE_MAX - 256) {
+    if (size >= block_from) {
         m.data = NULL;
         m.pieces = pieces;
         m.n_pieces = 2;
