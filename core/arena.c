@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "fault.h"
+#include "fork.h"
 #include "member.h"
 
 #define MAGIC UINT64_C(0x696E7465727072) /* "interpr" */
@@ -49,7 +50,17 @@ static ip_status map(ip_arena *arena) {
     if (base == MAP_FAILED) return errno == ENOMEM ? IP_NO_MEMORY : IP_OS_ERROR;
     arena->base = base;
     arena->header = base;
+    ip_fork_add_arena(arena);
     return IP_OK;
+}
+
+static void unmap(ip_arena *arena) {
+    ip_fork_remove_arena(arena);
+    munmap(arena->base, arena->size);
+    arena->base = NULL;
+    arena->header = NULL;
+    if (arena->life_fd >= 0) close(arena->life_fd);
+    arena->life_fd = -1;
 }
 
 static ip_status fill_header(ip_arena *arena) {
@@ -86,18 +97,20 @@ static ip_status create(ip_arena *arena, int fd, uint64_t limit) {
     IP_TRY(map(arena));
     ip_status status = fill_header(arena);
     if (status == IP_OK) status = ip_member_join(arena);
-    if (status != IP_OK) munmap(arena->base, arena->size);
+    if (status != IP_OK) unmap(arena);
     return status;
 }
 
 ip_status ip_arena_create(ip_arena *arena, int fd, uint64_t limit) {
     memset(arena, 0, sizeof *arena);
+    arena->self = UINT32_MAX; /* nobody, so far */
+    arena->life_fd = -1;
     if (fd >= 0) return create(arena, fd, limit);
     fd = memfd_create("interproc", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0) return IP_OS_ERROR;
     ip_status status = create(arena, fd, limit);
     if (status == IP_OK && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
-        munmap(arena->base, arena->size);
+        unmap(arena);
         status = IP_OS_ERROR;
     }
     if (status != IP_OK) {
@@ -114,6 +127,8 @@ ip_status ip_arena_attach(ip_arena *arena, int fd) {
     const ip_header *h = (const ip_header *)words;
     uint64_t magic, version, size, limit;
     memset(arena, 0, sizeof *arena);
+    arena->self = UINT32_MAX; /* nobody, so far */
+    arena->life_fd = -1;
     if (fstat(fd, &st) != 0) return IP_OS_ERROR;
     /* read(), not mapped: a file that is too short must not become a SIGBUS */
     if (pread(fd, words, sizeof words, 0) != (ssize_t)sizeof words) return IP_CORRUPT;
@@ -131,9 +146,7 @@ ip_status ip_arena_attach(ip_arena *arena, int fd) {
 }
 
 void ip_arena_detach(ip_arena *arena) {
-    if (arena->base) munmap(arena->base, arena->size);
-    arena->base = NULL;
-    arena->header = NULL;
+    if (arena->base) unmap(arena);
     if (arena->fd >= 0) close(arena->fd);
     arena->fd = -1;
 }

@@ -59,6 +59,8 @@ typedef struct ip_arena {
     uint32_t self, generation; /* this process's member slot; generation 0: not a member */
     pid_t pid;
     uint64_t identity[3];
+    int life_fd;           /* carries the file lock that tells that this member lives (member.h), or -1 */
+    struct ip_arena *next; /* in the list of the process's arenas (fork.h) */
 } ip_arena;
 
 /* Creates an anonymous arena (fd < 0), or makes one in the given empty file; this process is its first member. */

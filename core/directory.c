@@ -484,6 +484,8 @@ ip_status ip_object_next(ip_arena *arena, uint32_t *index, ip_object_info *info)
         for (unsigned end = 0; end < info->ends; end++) {
             for (unsigned i = 0; i < IP_HOLDER_WORDS; i++)
                 if (ip_get(&object->ends[end].holders[i], &word)) info->holders[end] += (unsigned)__builtin_popcountll(word);
+            if (arena->self < IP_MEMBERS_MAX && ip_get(&object->ends[end].holders[arena->self / IP_HOLDER_BITS], &word))
+                info->mine[end] = word >> arena->self % IP_HOLDER_BITS & 1;
             ip_get(&object->ends[end].transit, &info->transit[end]);
         }
         status = read_name(arena, object, info->name, &size);

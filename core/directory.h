@@ -87,6 +87,7 @@ typedef struct {
     int kind;
     unsigned ends;
     unsigned holders[2];
+    bool mine[2]; /* this process is among the holders */
     uint64_t transit[2];
     uint64_t body;
     char name[IP_NAME_MAX + 1];

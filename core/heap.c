@@ -305,7 +305,7 @@ static ip_status conclude(ip_arena *arena, ip_status status) {
 }
 
 ip_status ip_block_new(ip_arena *arena, uint64_t size, uint64_t *at) {
-    IP_TRY(take(arena));
+    IP_TRY(ip_lock_take(arena, &arena->header->lock, IP_BRIEFLY));
     return conclude(arena, ip_heap_alloc(arena, size, ip_heap_owner(arena), at));
 }
 

@@ -47,7 +47,7 @@ ip_status ip_heap_trim(ip_arena *arena, const ip_range *freed);
 /* The checked header of a used block. */
 ip_status ip_heap_block(ip_arena *arena, uint64_t at, ip_block **block, uint64_t *contents_size);
 
-/* Takes the arena lock: allocates a block owned by this process / frees a block if this process owns it. */
+/* Takes the arena lock: allocates a block owned by this process (IP_BUSY: call again) / frees one if this process owns it. */
 ip_status ip_block_new(ip_arena *arena, uint64_t size, uint64_t *at);
 ip_status ip_block_drop(ip_arena *arena, uint64_t at);
 

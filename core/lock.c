@@ -83,7 +83,11 @@ ip_status ip_lock_take(ip_arena *arena, ip_lock *lock, ip_patience patience) {
         ip_pause();
         if (is_free(lock)) status = ip_lock_try(arena, lock, false, &inherited);
     }
-    if (status == IP_BUSY && patience == IP_INHERIT) status = ip_lock_try(arena, lock, true, &inherited);
+    if (status == IP_BUSY && patience == IP_BRIEFLY) {
+        bool slept = false;
+        ip_lock_wait(lock, UINT64_MAX, &slept);
+    }
+    if (status == IP_BUSY && (patience == IP_INHERIT || patience == IP_BRIEFLY)) status = ip_lock_try(arena, lock, true, &inherited);
     while (status == IP_BUSY && patience == IP_PATIENT) {
         bool slept = false;
         if (!ip_lock_wait(lock, UINT64_MAX, &slept))

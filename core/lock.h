@@ -48,6 +48,7 @@ void ip_lock_init(ip_lock *lock);
 typedef enum {
     IP_NOW,     /* give up after a short spin */
     IP_PATIENT, /* wait as long as it takes */
+    IP_BRIEFLY, /* wait for one slice: long for a lock held for nanoseconds, unless its owner was stopped */
     IP_INHERIT  /* as IP_NOW, but look whether the owner lives: what a waiter with a time limit does between its waits */
 } ip_patience;
 

@@ -62,17 +62,11 @@ ip_life ip_member_life(ip_arena *arena, uint32_t index, uint32_t generation) {
     ip_member *slot = slot_at(arena, index);
     if (!ip_get(&slot->state, &state)) return IP_UNKNOWABLE;
     if (generation_of(state) != generation || phase_of(state) == IP_FREE || phase_of(state) == IP_LEAVING) return IP_DEAD;
-    if (phase_of(state) == IP_RESERVED) {
-        struct flock lock = byte_of(arena, index, F_WRLCK);
-        if (fcntl(arena->fd, F_OFD_GETLK, &lock) != 0) return IP_ALIVE;
-        if (lock.l_type != F_UNLCK) return IP_ALIVE;
-        /* unlocked: dead, unless it became a member just now */
-        if (!ip_get(&slot->state, &state)) return IP_UNKNOWABLE;
-        if (generation_of(state) != generation || phase_of(state) != IP_MEMBER)
-            return phase_of(state) == IP_RESERVED ? IP_DEAD : ip_member_life(arena, index, generation);
-    }
-    if (!ip_get(&slot->pid, &pid) || !ip_get(&slot->started, &started)) return IP_UNKNOWABLE;
     if (index == arena->self && generation == arena->generation) return IP_ALIVE;
+    struct flock lock = byte_of(arena, index, F_WRLCK);
+    if (fcntl(arena->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK) return IP_DEAD;
+    if (phase_of(state) == IP_RESERVED) return IP_ALIVE;
+    if (!ip_get(&slot->pid, &pid) || !ip_get(&slot->started, &started)) return IP_UNKNOWABLE;
     int64_t now = start_time((pid_t)pid);
     return now < 0 || (uint64_t)now == started ? IP_ALIVE : IP_DEAD;
 }
@@ -126,7 +120,7 @@ ip_status ip_member_reserve(ip_arena *arena, int *fd, uint32_t *index) {
     return status;
 }
 
-ip_status ip_member_claim(ip_arena *arena, uint32_t index) {
+ip_status ip_member_claim(ip_arena *arena, uint32_t index, int fd) {
     uint64_t state;
     if (index >= IP_MEMBERS_MAX) return IP_CORRUPT;
     ip_member *slot = slot_at(arena, index);
@@ -135,6 +129,7 @@ ip_status ip_member_claim(ip_arena *arena, uint32_t index) {
     pid_t pid = getpid();
     int64_t started = start_time(pid);
     ip_set(&slot->pid, (uint64_t)pid);
+    ip_set(&slot->exiting, 0);
     ip_set(&slot->started, started > 0 ? (uint64_t)started : 0); /* without /proc the pid alone has to do */
     FAULT("member.described");
     if (!ip_swap(&slot->state, state, pack(IP_MEMBER, generation_of(state)))) return IP_LEFT;
@@ -142,6 +137,7 @@ ip_status ip_member_claim(ip_arena *arena, uint32_t index) {
     arena->pid = pid;
     arena->self = index;
     arena->generation = generation_of(state);
+    arena->life_fd = fd;
     return IP_OK;
 }
 
@@ -149,8 +145,8 @@ ip_status ip_member_join(ip_arena *arena) {
     int fd;
     uint32_t index;
     IP_TRY(ip_member_reserve(arena, &fd, &index));
-    ip_status status = ip_member_claim(arena, index);
-    close(fd);
+    ip_status status = ip_member_claim(arena, index, fd);
+    if (status != IP_OK) close(fd);
     return status;
 }
 
@@ -203,11 +199,27 @@ ip_status ip_member_withdraw(ip_arena *arena) {
     return ip_directory_release_all(arena, arena->self, arena->generation, true);
 }
 
+void ip_member_announce_exit(ip_arena *arena) {
+    if (arena->generation) ip_set(&slot_at(arena, arena->self)->exiting, 1);
+}
+
+bool ip_member_others(ip_arena *arena) {
+    uint64_t used, exiting;
+    if (!ip_get(&arena->header->members_used, &used) || used > IP_MEMBERS_MAX) return true;
+    for (uint32_t i = 0; i < used; i++) {
+        if (i == arena->self || !ip_member_incarnation(arena, i)) continue;
+        if (!ip_get(&slot_at(arena, i)->exiting, &exiting) || !exiting) return true;
+    }
+    return false;
+}
+
 ip_status ip_member_leave(ip_arena *arena) {
     if (!arena->generation) return IP_OK;
     ip_status status = clear(arena, arena->self, arena->generation);
     ip_swap(&slot_at(arena, arena->self)->state, pack(IP_MEMBER, arena->generation), pack(IP_FREE, arena->generation));
     arena->generation = 0;
+    close(arena->life_fd);
+    arena->life_fd = -1;
     return status;
 }
 
@@ -254,7 +266,7 @@ int ip_member_list(ip_arena *arena, ip_member_info *infos, int max) {
 
 uint32_t ip_member_incarnation(ip_arena *arena, uint32_t index) {
     uint64_t state;
-    if (index == arena->self) return arena->generation;
+    if (index == arena->self && arena->generation) return arena->generation;
     if (index >= IP_MEMBERS_MAX || !ip_get(&slot_at(arena, index)->state, &state)) return 0;
     return ip_member_life(arena, index, generation_of(state)) == IP_ALIVE ? generation_of(state) : 0;
 }

@@ -2,6 +2,7 @@
  *
  * A slot:   state    phase | generation << 8      (0: virgin)
  *           pid, started                          (started: clock ticks after boot, from /proc/PID/stat)
+ *           exiting  1: it needs the arena's name no more
  *
  *     FREE -> RESERVED -> MEMBER -> LEAVING -> FREE
  *
@@ -9,7 +10,8 @@
  * RESERVED; so strangers, who can own no lock in the arena yet, can join. A child's slot is reserved, and made a holder
  * of what the child will have, by its parent before the child exists; so nothing that the child relies on is freed in
  * between. The descriptor with the lock goes to the child; the kernel drops the lock with its last copy, so a child
- * that never arrives is noticed. Once MEMBER, it lives as long as its pid exists with that start time, not as a zombie.
+ * that never arrives is noticed. Once MEMBER, it lives as long as its pid exists with that start time, not as a zombie,
+ * and still has the lock: a descriptor that is closed on exec carries it, since a pid and its start time outlive exec.
  *
  * Any member may bury a dead one: swap its phase for LEAVING, clear its bits, free what nobody holds, free the blocks
  * it owned, and only then mark the slot FREE. Each step can be repeated, so an undertaker may die too; each is done
@@ -22,7 +24,7 @@
 #include "arena.h"
 
 typedef struct {
-    ip_word state, pid, started, spare[5];
+    ip_word state, pid, started, exiting, spare[4];
 } ip_member;
 
 enum { IP_FREE = 0, IP_RESERVED = 1, IP_MEMBER = 2, IP_LEAVING = 3 };
@@ -44,13 +46,17 @@ ip_life ip_owner_life(ip_arena *arena, uint64_t owner);
 ip_status ip_member_join(ip_arena *arena);
 /* Reserves a slot for a child: *fd is a descriptor of the arena that carries the lock; give it to the child, then close it. */
 ip_status ip_member_reserve(ip_arena *arena, int *fd, uint32_t *index);
-/* In the child: becomes the member the slot was reserved for. */
-ip_status ip_member_claim(ip_arena *arena, uint32_t index);
+/* In the child: becomes the member the slot was reserved for, and keeps fd. */
+ip_status ip_member_claim(ip_arena *arena, uint32_t index, int fd);
 /* The child will not come: frees its slot and what it holds. */
 ip_status ip_member_cancel(ip_arena *arena, uint32_t index);
 /* Lets go of queues and pipes, so that others see their ends at once. Memory, which may still be looked at, and the slot
  * stay until this process has ended and is buried. */
 ip_status ip_member_withdraw(ip_arena *arena);
+/* This process is about to end: it does not count for ip_member_others from now on. */
+void ip_member_announce_exit(ip_arena *arena);
+/* Are there other live members, which are not about to end? */
+bool ip_member_others(ip_arena *arena);
 /* Leaves: lets go of all that this process holds. The arena cannot be used through this mapping any more. */
 ip_status ip_member_leave(ip_arena *arena);
 /* Buries the dead; *buried counts them. */

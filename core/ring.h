@@ -109,7 +109,7 @@ uint64_t ip_ring_body_size(int kind);
 /* A queue has ring 0; the end e of a pipe reads ring e and writes ring 1 - e. */
 ip_ring *ip_ring_of(ip_object *object, int kind, unsigned which);
 
-/* Copies the pieces into a new block that this process owns. */
+/* Copies the pieces into a new block that this process owns; IP_BUSY: call again. */
 ip_status ip_block_fill(ip_arena *arena, const ip_piece *pieces, unsigned n, uint64_t *block, uint64_t *sum);
 /* Does the block's contents match the sum? The pieces' sizes as they were given. */
 ip_status ip_block_verify(ip_arena *arena, const ip_incoming *message);

@@ -66,7 +66,7 @@ static ip_status jump(ip_arena *arena, ip_ring *ring, uint64_t tail, spot *s, ui
     IP_TRY(find_segment(arena, s->segment, &old, &capacity));
     wanted = capacity < LAST_CAPACITY ? capacity * 2 : LAST_CAPACITY;
     while (wanted < (need + JUMP_ROOM) * 2 && wanted < LAST_CAPACITY) wanted *= 2;
-    IP_TRY(ip_lock_take(arena, lock, IP_PATIENT));
+    IP_TRY(ip_lock_take(arena, lock, IP_BRIEFLY));
     ip_status status = ip_segment_new(arena, wanted, &at);
     if (status != IP_OK) {
         ip_journal_rollback(arena);
@@ -139,7 +139,7 @@ static ip_status publish_with(ip_arena *arena, ip_ring *ring, uint64_t *tail, ui
     uint64_t next = count << 1 | !SLOT(*tail), size;
     ip_status status = IP_OK;
     ip_block *block;
-    IP_TRY(ip_lock_take(arena, lock, IP_PATIENT));
+    IP_TRY(ip_lock_take(arena, lock, IP_BRIEFLY));
     if (m->block) {
         status = ip_heap_block(arena, m->block, &block, &size);
         if (status == IP_OK) status = ip_journal_set(arena, &block->owner, 0);

@@ -200,7 +200,7 @@ static ip_status take_locked(ip_arena *arena, ip_object *object, ip_ring *ring, 
         if (jump_to) {
             if (unpublished) publish_taken(ring, &head, count, &before);
             unpublished = 0;
-            status = ip_lock_take(arena, arena_lock, IP_PATIENT);
+            status = ip_lock_take(arena, arena_lock, IP_BRIEFLY);
             if (status != IP_OK) break;
             status = follow_jump(arena, ring, &head, &s, jump_to);
             ip_lock_release(arena_lock);
@@ -227,7 +227,7 @@ static ip_status take_locked(ip_arena *arena, ip_object *object, ip_ring *ring, 
             unpublished++;
             continue;
         }
-        status = ip_lock_take(arena, arena_lock, IP_PATIENT);
+        status = ip_lock_take(arena, arena_lock, IP_BRIEFLY);
         if (status != IP_OK) break;
         status = publish_taken_with(arena, ring, &head, count, &s, m, true, &freed);
         ip_lock_release(arena_lock);

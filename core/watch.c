@@ -12,9 +12,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fork.h"
 #include "member.h"
 
 struct ip_watch {
+    ip_watch *next;
     ip_arena *arena;
     ip_object *object;
     ip_ring *ring;
@@ -85,6 +87,7 @@ ip_watch *ip_watch_start(ip_arena *arena, ip_object *object, ip_ring *ring, int 
     if (!w) return NULL;
     *w = (ip_watch){.arena = arena, .object = object, .ring = ring, .writers_end = writers_end};
     init_mutex(w);
+    ip_fork_add_watch(w);
     w->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (w->fd < 0 || ip_watch_descriptor(w) < 0) {
         int error = errno;
@@ -141,6 +144,7 @@ void ip_watch_stop(ip_watch *w) {
         pthread_join(w->thread, NULL);
         if (w->place) ip_ring_unwatch(w->place);
     }
+    ip_fork_remove_watch(w);
     if (w->fd >= 0) close(w->fd);
     pthread_cond_destroy(&w->changed);
     pthread_mutex_destroy(&w->mutex);
@@ -157,3 +161,5 @@ void ip_watch_after_fork(ip_watch *w) {
     dup3(fd, w->fd, O_CLOEXEC);
     close(fd);
 }
+
+ip_watch **ip_watch_link(ip_watch *w) { return &w->next; }

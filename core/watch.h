@@ -23,5 +23,7 @@ int ip_watch_descriptor(ip_watch *watch);
 /* Brings the descriptor in step at once; called by those who take or look. */
 void ip_watch_sync(ip_watch *watch);
 void ip_watch_after_fork(ip_watch *watch);
+/* The next in the list of the process's watches (fork.h). */
+ip_watch **ip_watch_link(ip_watch *watch);
 
 #endif

@@ -135,8 +135,7 @@ static int run_trial(const operation *op, uint64_t n, uint64_t m) {
         alarm(60);
         kill_at = n;
         if (op->arm_claim) arm();
-        OK(ip_member_claim(&arena, slot));
-        close(fd);
+        OK(ip_member_claim(&arena, slot, fd));
         op->act();
         disarm();
         _exit(0);

@@ -50,8 +50,7 @@ MAYBE_UNUSED static pid_t fork_member(ip_arena *arena) {
     pid_t pid = fork();
     CHECK(pid >= 0);
     if (pid == 0) {
-        OK(ip_member_claim(arena, slot));
-        close(fd);
+        OK(ip_member_claim(arena, slot, fd));
         return 0;
     }
     close(fd);

@@ -3,6 +3,7 @@
 import fcntl as _fcntl
 import os as _os
 import threading as _threading
+import time as _time
 import weakref as _weakref
 from multiprocessing import reduction as _reduction
 from multiprocessing.context import get_spawning_popen as _get_spawning_popen
@@ -10,7 +11,8 @@ from multiprocessing.context import get_spawning_popen as _get_spawning_popen
 cdef object _arenas = _weakref.WeakValueDictionary()    # uid -> Arena: all that this process has
 cdef Arena _default = None
 cdef uint64_t _forks = 0                                # how many fork()s this process is away from the first
-cdef list _places_of_fork = []                          # (arena, fd, slot): reserved for the child being forked
+cdef dict _forking = {}                                 # thread -> the arenas in which it has places for a child
+cdef object _open_lock = _threading.RLock()             # opening a named arena: one thread at a time
 
 
 cdef object _error(int status, Arena arena, object what):
@@ -31,6 +33,9 @@ cdef object _error(int status, Arena arena, object what):
             f"{what}: the object was freed, since its last holder has closed it or died; keep a handle on it as long "
             "as others may come")
     if status == IP_LEFT:
+        if _exiting and _threading.current_thread().daemon:
+            while True:     # the interpreter ends it with the process; a traceback would only be noise
+                _time.sleep(3600)
         return _errors.ArenaClosed(f"{what}: this process has left the arena (it is exiting, or its place was lost)")
     if status == IP_EXISTS:
         return _errors.HandleError(f"{what}: the name is taken by an object of another kind; choose another name")
@@ -77,6 +82,9 @@ cdef class Arena:
     def __init__(self):
         raise TypeError("an Arena is had from Arena.default(), Arena.create() or Arena.open(name)")
 
+    def __cinit__(self):
+        self.c.fd = self.c.life_fd = -1
+
     def __dealloc__(self):
         if self.c.base != NULL:
             self._depart()
@@ -89,12 +97,12 @@ cdef class Arena:
         if self.path is None:
             ip_member_leave(&self.c)
             return 0
-        _fcntl.flock(self.c.fd, _fcntl.LOCK_EX)
+        lock = self._lock_file()
         try:
             ip_member_leave(&self.c)
             self._remove_file_if_last()
         finally:
-            _fcntl.flock(self.c.fd, _fcntl.LOCK_UN)
+            _os.close(lock)
         return 0
 
     cdef int _withdraw(self, bint alone) except -1:
@@ -108,33 +116,26 @@ cdef class Arena:
                 handle._unwatch()
             ip_member_withdraw(&self.c)
         if self.path is not None:
-            _fcntl.flock(self.c.fd, _fcntl.LOCK_EX)
+            lock = self._lock_file()
             try:
+                ip_member_announce_exit(&self.c)
                 self._remove_file_if_last()
             finally:
-                _fcntl.flock(self.c.fd, _fcntl.LOCK_UN)
+                _os.close(lock)
         self.c.generation = 0
         return 0
 
+    cdef int _lock_file(self) except -1:
+        """Keeps those who open the arena by name out, and others who leave it, until the descriptor is closed."""
+        fd = _os.open(f"/proc/self/fd/{self.c.fd}", _os.O_RDWR | _os.O_CLOEXEC)     # a lock of our own, not our parent's
+        _fcntl.flock(fd, _fcntl.LOCK_EX)
+        return fd
+
     cdef int _remove_file_if_last(self) except -1:
         """Under the file's lock."""
-        if not self._inhabited():
-            try:
-                _os.unlink(self.path)
-            except FileNotFoundError:
-                pass
+        if not ip_member_others(&self.c) and _is_at(self.c.fd, self.path):
+            _os.unlink(self.path)
         return 0
-
-    cdef bint _inhabited(self):
-        """By others than this process."""
-        cdef uint32_t i, mine = self.c.self
-        cdef bint joined = self.path is not None
-        for i in range(IP_MEMBERS_MAX):
-            if joined and i == mine:
-                continue
-            if ip_member_incarnation(&self.c, i):
-                return True
-        return False
 
     @staticmethod
     def default():
@@ -162,11 +163,9 @@ cdef class Arena:
         cdef Arena arena = Arena.__new__(Arena)
         cdef uint64_t size = _limit(limit)
         cdef int status
-        arena.c.fd = -1
         with nogil:
             status = ip_arena_create(&arena.c, -1, size)
         if status:
-            arena.c.base = NULL
             raise _error(status, None, f"creating an arena of {size:,} bytes")
         arena._register()
         return arena
@@ -181,20 +180,21 @@ cdef class Arena:
         cdef Arena arena, known
         from interproc import settings
         path = settings.arena_path(name)
-        for known in list(_arenas.values()):
-            if known.path == path and known.c.generation:
-                return known
-        while True:
-            fd = _os.open(path, _os.O_RDWR | _os.O_CREAT | _os.O_CLOEXEC | _os.O_NOFOLLOW, 0o600)
-            try:
-                arena = _open_named(fd, path, name, limit)
-            except BaseException:
+        with _open_lock:
+            while True:
+                for known in list(_arenas.values()):
+                    if known.path == path and known.c.generation:
+                        return known
+                fd = _os.open(path, _os.O_RDWR | _os.O_CREAT | _os.O_CLOEXEC | _os.O_NOFOLLOW, 0o600)
+                try:
+                    arena = _open_named(fd, path, name, limit)
+                except BaseException:
+                    _os.close(fd)
+                    raise
+                if arena is not None:
+                    arena._register()
+                    return arena
                 _os.close(fd)
-                raise
-            if arena is not None:
-                arena._register()
-                return arena
-            _os.close(fd)
 
     def _register(self):
         self.uid = "%012x%012x%012x" % (self.c.identity[0], self.c.identity[1], self.c.identity[2])
@@ -320,17 +320,21 @@ cdef class Arena:
     def adopt(fd, slot):
         """In the child: attaches to the arena of a descriptor from reserve() and takes the place. Takes over fd."""
         cdef Arena arena = Arena.__new__(Arena)
-        cdef int status = ip_arena_attach(&arena.c, fd)
-        if status:
-            arena.c.base = NULL
+        cdef int status, own
+        try:
+            _os.set_inheritable(fd, False)
+            # fd stays as it is: it carries the lock that tells that this process lives
+            own = _os.open(f"/proc/self/fd/{fd}", _os.O_RDWR | _os.O_CLOEXEC)
+            status = ip_arena_attach(&arena.c, own)
+            if status:
+                _os.close(own)
+                raise _error(status, None, "attaching to the parent's arena")
+            status = ip_member_claim(&arena.c, slot, fd)
+            if status:
+                raise _error(status, arena, "taking the place that the parent had reserved")
+        except BaseException:
             _os.close(fd)
-            raise _error(status, None, "attaching to the parent's arena")
-        _os.set_inheritable(fd, False)
-        status = ip_member_claim(&arena.c, slot)
-        if status:
-            raise _error(status, arena, "taking the place that the parent had reserved")
-        # The file's lock has told that this process may come; from here on its pid and start time tell that it lives.
-        _fcntl.fcntl(fd, _F_OFD_SETLK, _struct.pack("hhqqi4x", _fcntl.F_UNLCK, 0, 0, 0, 0))
+            raise
         arena._register()
         return arena
 
@@ -352,11 +356,6 @@ cdef class Arena:
         return _arrive, (self.uid, self.name, _reduction.DupFd(fd), slot)
 
 
-import struct as _struct
-
-_F_OFD_SETLK = 37
-
-
 def _close_quietly(list descriptors):
     while descriptors:
         try:
@@ -375,45 +374,57 @@ cdef uint64_t _limit(object limit) except 0:
 
 
 cdef Arena _open_named(int fd, str path, str name, object limit):
-    """None: the file has just been removed or replaced by another; try again."""
+    """Takes over fd if it answers an arena. None: the file was of no use, or is no more; try again."""
     cdef Arena arena = Arena.__new__(Arena)
     cdef int status
+    cdef uint64_t size = _limit(limit)
     _fcntl.flock(fd, _fcntl.LOCK_EX)
     try:
-        mine = _os.fstat(fd)
-        try:
-            there = _os.stat(path)
-        except FileNotFoundError:
+        if not _is_at(fd, path):
             return None
-        if (mine.st_dev, mine.st_ino) != (there.st_dev, there.st_ino):
-            return None
-        if mine.st_uid != _os.geteuid():
+        info = _os.fstat(fd)
+        if info.st_uid != _os.geteuid():
             raise PermissionError(f"the arena {name!r} ({path}) belongs to another user")
-        if mine.st_size == 0:
-            status = ip_arena_create(&arena.c, fd, _limit(limit))
+        if info.st_size == 0:
+            status = ip_arena_create(&arena.c, fd, size)
+            if status:
+                _os.unlink(path)
+                raise _error(status, None, f"creating the arena {name!r} of {size:,} bytes")
+        elif not any(_os.pread(fd, 8, 0)):      # who was to make it died half-way
+            _os.unlink(path)
+            return None
         else:
             status = ip_arena_attach(&arena.c, fd)
-            if status == IP_OK:
-                if not arena._inhabited():      # all who used it were killed
-                    arena.c.fd = -1
-                    ip_arena_detach(&arena.c)
-                    _os.unlink(path)
-                    return None
-                status = ip_member_join(&arena.c)
-            elif status == IP_CORRUPT:
+            if status == IP_CORRUPT:
                 raise _errors.ArenaCorrupted(
                     f"the file of the named arena {name!r} is not an arena, or damaged; remove {path} if nobody uses it")
-        if status:
-            if arena.c.base != NULL:
+            if status:
+                raise _error(status, None, f"opening the arena {name!r}")
+            if not ip_member_others(&arena.c):      # all who used it were killed
+                _os.unlink(path)
+                arena.c.fd = -1                 # the caller closes it
+                ip_arena_detach(&arena.c)
+                return None
+            status = ip_member_join(&arena.c)
+            if status:
                 arena.c.fd = -1
-                if arena.c.header != NULL:
-                    arena.c.base = NULL
-            raise _error(status, None, f"opening the arena {name!r}")
+                ip_arena_detach(&arena.c)
+                raise _error(status, None, f"joining the arena {name!r}")
         arena.path = path
         arena.name = name
         return arena
     finally:
         _fcntl.flock(fd, _fcntl.LOCK_UN)
+
+
+cdef bint _is_at(int fd, str path):
+    """Is this the file that the path leads to?"""
+    mine = _os.fstat(fd)
+    try:
+        there = _os.stat(path)
+    except FileNotFoundError:
+        return False
+    return (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
 
 
 def _find_arena(str uid, name):
@@ -446,51 +457,69 @@ def _arrive(str uid, name, duplicate, slot):
     return arena
 
 
+cdef bint _exiting = False
+
+
 def leave():
     """What a process does last: lets go of its queues and pipes; its handles raise ArenaClosed from then on."""
+    global _exiting
     cdef Arena arena
+    _exiting = True
     alone = _threading.active_count() == 1
     for arena in list(_arenas.values()):
         arena._withdraw(alone)
 
 
-# ---- fork(): the child's place is taken, and holds what the parent holds, before the child exists
+# ---- fork(): the child's place is taken, and holds what the parent holds, before the child exists (core/fork.h)
 
 def _before_fork():
     cdef Arena arena
     cdef int status
     Arena.default()
-    del _places_of_fork[:]
-    for arena in list(_arenas.values()):
+    kept = _forking[_threading.get_ident()] = list(_arenas.values())    # none goes while its place is kept
+    for arena in kept:
         if arena.c.generation == 0:
             continue
-        fd, slot = arena.reserve()
-        _places_of_fork.append((arena, fd, slot))
-        status = ip_directory_share_all(&arena.c, slot)
+        status = ip_fork_prepare(&arena.c)
+        if status == IP_CROWDED and arena.reap():
+            status = ip_fork_prepare(&arena.c)
         if status:
-            raise _error(status, arena, "fork()")
+            raise _error(status, arena, "a place for the child of fork()")
 
 
 def _after_fork_in_parent():
-    for _, fd, _ in _places_of_fork:
-        _os.close(fd)
-    del _places_of_fork[:]
+    ip_fork_parent()
+    _forking.pop(_threading.get_ident(), None)
 
 
 def _after_fork_in_child():
-    global _forks
+    """The core has made this process a member already; here it lets go of what other threads and hooks have closed
+    between its place's making and the fork, and takes hold of what they have opened."""
+    global _forks, _open_lock
     cdef Arena arena
-    cdef Handle handle
+    cdef ip_object_info info
+    cdef ip_id id
+    cdef uint32_t index
+    cdef unsigned end
     _forks += 1
+    _forking.clear()
+    _open_lock = _threading.RLock()
     for arena in list(_arenas.values()):
-        arena.c.generation = 0      # who has no place cannot pass for its parent
-    for arena, fd, slot in _places_of_fork:
-        ip_member_claim(&arena.c, slot)     # else every use raises ArenaClosed
-        _os.close(fd)
-        for handle in list(arena.watched):
-            if handle.watch != NULL:
-                ip_watch_after_fork(handle.watch)
-    del _places_of_fork[:]
+        if arena.c.generation == 0:
+            continue
+        missing = set(arena.held)
+        index = 0
+        while ip_object_next(&arena.c, &index, &info) == IP_OK:
+            for end in range(info.ends):
+                key = (info.id.index, info.id.generation, end)
+                if info.mine[end] and key not in arena.held:
+                    ip_object_release(&arena.c, info.id, end)
+                elif info.mine[end]:
+                    missing.discard(key)
+        for key in missing:
+            id.index = key[0]
+            id.generation = key[1]
+            ip_object_hold(&arena.c, id, key[2], arena.c.self)  # freed by now: its use will tell
 
 
 _os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

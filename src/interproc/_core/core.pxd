@@ -26,7 +26,7 @@ cdef extern from "lock.h" nogil:
     ctypedef struct ip_lock:
         ip_word owner
     ctypedef enum ip_patience:
-        IP_NOW, IP_PATIENT, IP_INHERIT
+        IP_NOW, IP_PATIENT, IP_BRIEFLY, IP_INHERIT
     cbool ip_lock_wait(ip_lock *lock, uint64_t deadline_ns, cbool *slept)
 
 cdef extern from "arena.h" nogil:
@@ -37,7 +37,7 @@ cdef extern from "arena.h" nogil:
         unsigned char *base
         ip_header *header
         uint64_t size, limit, heap
-        int fd
+        int fd, life_fd
         uint32_t self, generation
         uint64_t[3] identity
     ip_status ip_arena_create(ip_arena *arena, int fd, uint64_t limit)
@@ -52,11 +52,13 @@ cdef extern from "member.h" nogil:
         pid_t pid
     ip_status ip_member_join(ip_arena *arena)
     ip_status ip_member_reserve(ip_arena *arena, int *fd, uint32_t *index)
-    ip_status ip_member_claim(ip_arena *arena, uint32_t index)
+    ip_status ip_member_claim(ip_arena *arena, uint32_t index, int fd)
     ip_status ip_member_withdraw(ip_arena *arena)
     ip_status ip_member_leave(ip_arena *arena)
     ip_status ip_member_reap(ip_arena *arena, uint32_t *buried)
     ip_status ip_member_reap_sometimes(ip_arena *arena)
+    void ip_member_announce_exit(ip_arena *arena)
+    cbool ip_member_others(ip_arena *arena)
     uint32_t ip_member_incarnation(ip_arena *arena, uint32_t index)
     pid_t ip_member_pid(ip_arena *arena, uint32_t index, uint32_t generation)
     int ip_member_list(ip_arena *arena, ip_member_info *infos, int max)
@@ -73,6 +75,7 @@ cdef extern from "directory.h" nogil:
         int kind
         unsigned ends
         unsigned[2] holders
+        cbool[2] mine
         uint64_t[2] transit
         uint64_t body
         char[201] name
@@ -82,7 +85,6 @@ cdef extern from "directory.h" nogil:
     ip_status ip_object_find(ip_arena *arena, ip_id id, int *kind, ip_object **object)
     ip_status ip_object_hold(ip_arena *arena, ip_id id, unsigned end, uint32_t member)
     ip_status ip_object_release(ip_arena *arena, ip_id id, unsigned end)
-    ip_status ip_directory_share_all(ip_arena *arena, uint32_t member)
     ip_status ip_object_check_holders(ip_arena *arena, ip_object *object, unsigned end, cbool *held)
     ip_status ip_object_next(ip_arena *arena, uint32_t *index, ip_object_info *info)
 
@@ -186,4 +188,7 @@ cdef extern from "watch.h" nogil:
     void ip_watch_stop(ip_watch *watch)
     int ip_watch_descriptor(ip_watch *watch)
     void ip_watch_sync(ip_watch *watch)
-    void ip_watch_after_fork(ip_watch *watch)
+
+cdef extern from "fork.h" nogil:
+    ip_status ip_fork_prepare(ip_arena *arena)
+    void ip_fork_parent()

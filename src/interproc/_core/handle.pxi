@@ -22,7 +22,7 @@ cdef class Handle:
     cdef readonly str name
     cdef bint open              # this handle holds the end
     cdef readonly bint closed
-    cdef int users              # threads inside a wait of this handle
+    cdef int users              # calls under way on this handle
     cdef uint64_t users_of      # and the fork they belong to
     cdef ip_watch *watch
     cdef object __weakref__
@@ -95,28 +95,22 @@ cdef class Handle:
         return 0
 
     cdef int _let_go(self) except -1:
-        cdef Arena arena = self.arena
-        cdef int status
-        key = (self.c_id.index, self.c_id.generation, self.end)
-        n = arena.held.get(key, 0)
-        if n > 1:
-            arena.held[key] = n - 1
-            return 0
-        arena.held.pop(key, None)
-        if arena.c.generation and n:
-            status = ip_object_release(&arena.c, self.c_id, self.end)
-            if status and status != IP_FREED and status != IP_LEFT:
-                raise _error(status, arena, f"closing {self.id}")
-        return 0
+        return _release_hold(self.arena, self.c_id, self.end)
 
-    cdef inline void _enter(self) noexcept:
-        """Around a wait without the GIL: the object stays held though another thread closes the handle."""
-        if self.users_of != _forks:
+    cdef inline int _enter(self) except -1:
+        """Begins a use of the object: it stays held until _exit() though another thread closes the handle meanwhile.
+
+        Whoever then lets the GIL go, or runs other Python code, calls _check() before it touches the object again.
+        """
+        if self.closed or self.object == NULL:
+            raise self._closed_error()
+        if self.users_of != _forks:     # those threads were the parent's
             self.users = 0
             self.users_of = _forks
         self.users += 1
+        return 0
 
-    cdef int _exit(self) except -1:
+    cdef inline int _exit(self) except -1:
         self.users -= 1
         if self.users == 0 and self.closed and self.open:
             self.open = False
@@ -203,11 +197,34 @@ def _rebuild_handle(cls, Arena arena, uint32_t index, uint32_t generation, unsig
     return handle
 
 
-cdef int _drop_strays(Arena arena, ip_incoming *message) except -1:
-    """Lets go of handles that came with a message but were not made into objects (it did not unpickle, say)."""
+cdef int _release_hold(Arena arena, ip_id id, unsigned end) except -1:
+    """This process has one handle less on the end; with the last it lets go."""
+    cdef int status
+    key = (id.index, id.generation, end)
+    n = arena.held.get(key, 0)
+    if n > 1:
+        arena.held[key] = n - 1
+        return 0
+    arena.held.pop(key, None)
+    if arena.c.generation and n:
+        status = ip_object_release(&arena.c, id, end)
+        if status and status != IP_FREED and status != IP_LEFT:
+            raise _error(status, arena, f"letting go of object {id.index}.{id.generation}")
+    return 0
+
+
+cdef int _hold_arrived(Arena arena, ip_incoming *message) except -1:
+    """Counts the handles that a message has just brought, with the GIL held since it was taken, until
+    _release_arrived(): the handles that unpickling makes of them come in between, or do not."""
     cdef unsigned i
     for i in range(message.n_handles):
         key = (message.handles[i].id.index, message.handles[i].id.generation, message.handles[i].end)
-        if key not in arena.held:
-            ip_object_release(&arena.c, message.handles[i].id, message.handles[i].end)
+        arena.held[key] = arena.held.get(key, 0) + 1
+    return 0
+
+
+cdef int _release_arrived(Arena arena, ip_incoming *message) except -1:
+    cdef unsigned i
+    for i in range(message.n_handles):
+        _release_hold(arena, message.handles[i].id, message.handles[i].end)
     return 0

@@ -3,6 +3,7 @@
 # A call first tries with the GIL held, which takes well under a microsecond when nothing is in the way; only to wait
 # does it let the GIL go, in slices, between which signals are looked at and the dead are noticed.
 
+import operator as _operator
 import queue as _queue
 from types import GenericAlias as _GenericAlias
 
@@ -14,6 +15,8 @@ cdef enum:
     BATCH = 128                 # messages taken or put at once
     HANDLES_LIMIT = 900
     WITHOUT_GIL = 256 << 10     # bytes from which on a copy lets other threads run
+    BUSY_PATIENCE = 100000000   # ns: how long a lock that is held for nanoseconds is tried for at least, whatever the timeout
+    LOOK_AFTER = 40000000       # ns: how often a sender looks whether the other side lives
 
 
 cdef class _Scratch:
@@ -36,6 +39,24 @@ cdef class _Scratch:
 
 
 cdef object _END = object()
+cdef object _index = _operator.index
+
+
+cdef extern from *:
+    """
+    #include <time.h>
+    static inline uint64_t ip_max_u64(uint64_t a, uint64_t b) { return a > b ? a : b; }
+    /* The time in steps of a few milliseconds, for next to nothing. */
+    static inline long ip_coarse_ms(void) {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+        return (long)(t.tv_sec * 1000 + t.tv_nsec / 1000000);
+    }
+    """
+    uint64_t max_u64 "ip_max_u64"(uint64_t a, uint64_t b) noexcept nogil
+    long coarse_ms "ip_coarse_ms"() noexcept nogil
+
+
 cdef list _scratches = []       # idle; a thread takes one for the time of a call
 cdef list _encoders = []
 
@@ -44,6 +65,12 @@ cdef inline _Scratch _borrow_scratch():
     if _scratches:
         return <_Scratch>_scratches.pop()
     return _Scratch.__new__(_Scratch)
+
+
+cdef inline int _return_scratch(_Scratch scratch) except -1:
+    if len(_scratches) < 8:
+        _scratches.append(scratch)
+    return 0
 
 
 cdef inline Encoder _borrow_encoder():
@@ -95,12 +122,21 @@ cdef class _RingHandle(Handle):
     # ---- taking
 
     cdef int _take(self, _Scratch scratch, unsigned max, uint64_t deadline, unsigned *taken) except -1:
-        """IP_OK with 1 to max messages, IP_AGAIN when the time is over, IP_EOF, IP_SHUT_DOWN; else raises."""
-        cdef int status = ip_ring_take(&self.arena.c, self.object, self.in_ring, self.other_end, scratch.data,
-                                       SCRATCH_SIZE, IP_NOW, scratch.messages, max, taken)
-        if status == IP_AGAIN or status == IP_BUSY:
-            if deadline != 1 or status == IP_BUSY:
-                status = self._take_waiting(scratch, max, deadline, taken, status)
+        """IP_OK with 1 to max messages, IP_AGAIN when the time is over, IP_EOF, IP_SHUT_DOWN; else raises.
+
+        What the messages own is this process's: _decode() each of them. Between _enter() and _exit().
+        """
+        cdef unsigned i
+        cdef int status
+        self._check()
+        status = ip_ring_take(&self.arena.c, self.object, self.in_ring, self.other_end, scratch.data, SCRATCH_SIZE,
+                              IP_NOW, scratch.messages, max, taken)
+        if status == IP_BUSY or (status == IP_AGAIN and deadline != 1):
+            status = self._take_waiting(scratch, max, deadline, taken, status)
+        if status == IP_OK:
+            for i in range(taken[0]):
+                if scratch.messages[i].n_handles:
+                    _hold_arrived(self.arena, &scratch.messages[i])
         if self.watch != NULL:
             ip_watch_sync(self.watch)
         if status == IP_OK or status == IP_AGAIN or status == IP_EOF or status == IP_SHUT_DOWN:
@@ -110,33 +146,32 @@ cdef class _RingHandle(Handle):
     cdef int _take_waiting(self, _Scratch scratch, unsigned max, uint64_t deadline, unsigned *taken, int status) except -1:
         cdef cbool slept = False, ready, held, lock_slept = False
         cdef ip_patience patience
-        self._enter()
-        try:
-            while True:
-                patience = IP_NOW
-                if status == IP_AGAIN:
-                    with nogil:
-                        ready = ip_ring_wait_items(self.object, self.in_ring, self.other_end, deadline, &slept)
-                        if not ready and self.other_end >= 0:
-                            ip_object_check_holders(&self.arena.c, self.object, <unsigned>self.other_end, &held)
-                else:
-                    with nogil:
-                        ready = ip_lock_wait(&self.in_ring.get_lock, deadline, &lock_slept)
-                    if not ready:
-                        patience = IP_INHERIT
-                PyErr_CheckSignals()
-                if self.closed:
-                    raise self._closed_error()
-                status = ip_ring_take(&self.arena.c, self.object, self.in_ring, self.other_end, scratch.data,
-                                      SCRATCH_SIZE, patience, scratch.messages, max, taken)
-                if status != IP_AGAIN and status != IP_BUSY:
-                    if status == IP_OK and slept and ip_ring_readable(self.object, self.in_ring, -1):
-                        ip_event_notify(&self.in_ring.items, 1)     # a wake-up may have been meant for two
-                    return status
-                if deadline != UINT64_MAX and ip_now_ns() >= deadline:
+        # A lock that another has for a moment is no reason to say that there is nothing.
+        cdef uint64_t now, busy_until = ip_now_ns() + BUSY_PATIENCE
+        while True:
+            patience = IP_NOW
+            if status == IP_AGAIN:
+                with nogil:
+                    ready = ip_ring_wait_items(self.object, self.in_ring, self.other_end, deadline, &slept)
+                    if not ready and self.other_end >= 0:
+                        ip_object_check_holders(&self.arena.c, self.object, <unsigned>self.other_end, &held)
+            else:
+                with nogil:
+                    ready = ip_lock_wait(&self.in_ring.get_lock, max_u64(deadline, busy_until), &lock_slept)
+                if not ready:
+                    patience = IP_INHERIT
+            PyErr_CheckSignals()
+            self._check()
+            status = ip_ring_take(&self.arena.c, self.object, self.in_ring, self.other_end, scratch.data, SCRATCH_SIZE,
+                                  patience, scratch.messages, max, taken)
+            if status != IP_AGAIN and status != IP_BUSY:
+                if status == IP_OK and slept and ip_ring_readable(self.object, self.in_ring, -1):
+                    ip_event_notify(&self.in_ring.items, 1)     # a wake-up may have been meant for two
+                return status
+            if deadline != UINT64_MAX:
+                now = ip_now_ns()
+                if now >= deadline and (status == IP_AGAIN or now >= busy_until):
                     return IP_AGAIN
-        finally:
-            self._exit()
 
     cdef object _decode(self, ip_incoming *message, bint copy):
         """The object of a message that was taken; what the message owned is owned by the object, or freed."""
@@ -162,7 +197,7 @@ cdef class _RingHandle(Handle):
                                None if copy else block)
         finally:
             if message.n_handles:
-                _drop_strays(self.arena, message)
+                _release_arrived(self.arena, message)
 
     cdef object _loads(self, int kind, const unsigned char *data, uint64_t size, object owner):
         if kind == KIND_RAW:
@@ -172,19 +207,23 @@ cdef class _RingHandle(Handle):
     cdef object _take_one(self, uint64_t deadline, bint copy, int *status):
         """One object; status tells IP_AGAIN, IP_EOF or IP_SHUT_DOWN instead."""
         cdef unsigned taken = 0
-        cdef _Scratch scratch = _borrow_scratch()
+        cdef _Scratch scratch
+        self._enter()
+        scratch = _borrow_scratch()
         try:
             status[0] = self._take(scratch, 1, deadline, &taken)
             if status[0] != IP_OK:
                 return None
             return self._decode(&scratch.messages[0], copy)
         finally:
-            _scratches.append(scratch)
+            _return_scratch(scratch)
+            self._exit()
 
     # ---- putting
 
-    cdef int _fill(self, Encoder encoder, _Scratch scratch, ip_outgoing *message) except -1:
-        """Describes the encoded message; a large one is copied into a block, which the caller drops if it is not put."""
+    cdef int _fill(self, Encoder encoder, _Scratch scratch, uint64_t deadline, ip_outgoing *message) except -1:
+        """Describes the encoded message; a large one is copied into a block, which the caller drops if it is not put.
+        IP_AGAIN when the time is over."""
         cdef int status
         cdef unsigned i
         cdef uint64_t at = 0
@@ -211,45 +250,61 @@ cdef class _RingHandle(Handle):
                 at += encoder.pieces[i].size
             message.data = scratch.data
             return 0
-        return self._fill_block(encoder.pieces, encoder.n_pieces, message)
+        return self._fill_block(encoder.pieces, encoder.n_pieces, deadline, message)
 
-    cdef int _fill_block(self, ip_piece *pieces, unsigned n, ip_outgoing *message) except -1:
+    cdef int _fill_block(self, ip_piece *pieces, unsigned n, uint64_t deadline, ip_outgoing *message) except -1:
         cdef int status
+        cdef unsigned i
+        cdef bint reaped = False
+        cdef uint64_t busy_until = 0
+        joined = None
         if n > IP_PIECES_MAX or 16 * message.n_handles + 8 * n > IP_INLINE_MAX - 64:
             # The frame has the size of each piece, as each is summed by itself: join them.
-            joined = b"".join([PyBytes_FromStringAndSize(<const char *>pieces[i].data, <Py_ssize_t>pieces[i].size)
-                               for i in range(n)])
+            parts = []
+            for i in range(n):
+                parts.append(PyBytes_FromStringAndSize(<const char *>pieces[i].data, <Py_ssize_t>pieces[i].size))
+            joined = b"".join(parts)
             pieces[0].data = <const char *>PyBytes_AS_STRING(joined)
             pieces[0].size = len(joined)
-            message.n_pieces = 1
-        else:
-            joined = None
-            message.n_pieces = n
+            n = 1
+        message.n_pieces = n
         message.pieces = pieces
-        if message.size >= WITHOUT_GIL:
+        while True:
+            if message.size >= WITHOUT_GIL:
+                with nogil:
+                    status = ip_block_fill(&self.arena.c, pieces, n, &message.block, &message.block_sum)
+            else:
+                status = ip_block_fill(&self.arena.c, pieces, n, &message.block, &message.block_sum)
+            if status == IP_OK:
+                return status
+            message.block = 0
+            if status == IP_NO_MEMORY and not reaped:   # the dead may have left something
+                reaped = True
+                self.arena.reap()
+                continue
+            if status != IP_BUSY:
+                raise _error(status, self.arena, f"putting {message.size:,} bytes to {self!r}")
             with nogil:
-                status = ip_block_fill(&self.arena.c, pieces, message.n_pieces, &message.block, &message.block_sum)
-        else:
-            status = ip_block_fill(&self.arena.c, pieces, message.n_pieces, &message.block, &message.block_sum)
-        if status == IP_NO_MEMORY and self.arena.reap():
-            status = ip_block_fill(&self.arena.c, pieces, message.n_pieces, &message.block, &message.block_sum)
-        if status:
-            raise _error(status, self.arena, f"putting {message.size:,} bytes to {self!r}")
-        return 0
+                pass
+            PyErr_CheckSignals()
+            if not busy_until:
+                busy_until = ip_now_ns() + BUSY_PATIENCE
+            if ip_now_ns() >= max_u64(deadline, busy_until):
+                return IP_AGAIN
 
     cdef int _send(self, ip_outgoing *messages, unsigned n, uint64_t deadline, unsigned *put) except -1:
-        """Puts 1 to n messages: IP_OK, IP_AGAIN when the time is over, IP_SHUT_DOWN, IP_BROKEN; else raises."""
-        cdef int status = ip_ring_put(&self.arena.c, self.object, self.out_ring, self.other_end, messages, n, IP_NOW, put)
-        if status == IP_OK:
-            if ip_ring_is_watched(self.out_ring):
-                with nogil:
-                    ip_ring_await_watchers(&self.arena.c, self.out_ring)
-            return status
-        if status == IP_AGAIN or status == IP_BUSY:
-            if deadline != 1 or status == IP_BUSY:
-                status = self._send_waiting(messages, n, deadline, put, status)
+        """Puts 1 to n messages: IP_OK, IP_AGAIN when the time is over, IP_SHUT_DOWN, IP_BROKEN; else raises.
+
+        Between _enter() and _exit().
+        """
+        cdef int status
+        self._check()
+        status = ip_ring_put(&self.arena.c, self.object, self.out_ring, self.other_end, messages, n, IP_NOW, put)
+        if status == IP_BUSY or (status == IP_AGAIN and deadline != 1):
+            status = self._send_waiting(messages, n, deadline, put, status)
         if status == IP_NO_MEMORY and self.arena.reap():
-            status = ip_ring_put(&self.arena.c, self.object, self.out_ring, self.other_end, messages, n, IP_PATIENT, put)
+            self._check()
+            status = ip_ring_put(&self.arena.c, self.object, self.out_ring, self.other_end, messages, n, IP_NOW, put)
         if status == IP_OK and ip_ring_is_watched(self.out_ring):
             with nogil:
                 ip_ring_await_watchers(&self.arena.c, self.out_ring)
@@ -260,39 +315,37 @@ cdef class _RingHandle(Handle):
     cdef int _send_waiting(self, ip_outgoing *messages, unsigned n, uint64_t deadline, unsigned *put, int status) except -1:
         cdef cbool slept = False, ready, held
         cdef ip_patience patience
-        cdef uint64_t size = messages[0].size
-        self._enter()
-        try:
-            while True:
-                patience = IP_NOW
-                with nogil:
-                    if status == IP_AGAIN:
-                        ready = ip_ring_wait_space(self.object, self.out_ring, self.other_end, size, deadline, &slept)
-                        if not ready and self.other_end >= 0:
-                            ip_object_check_holders(&self.arena.c, self.object, <unsigned>self.other_end, &held)
-                    else:
-                        ready = ip_lock_wait(&self.out_ring.put_lock, deadline, &slept)
-                        if not ready:
-                            patience = IP_INHERIT
-                PyErr_CheckSignals()
-                if self.closed:
-                    raise self._closed_error()
-                status = ip_ring_put(&self.arena.c, self.object, self.out_ring, self.other_end, messages, n, patience, put)
-                if status != IP_AGAIN and status != IP_BUSY:
-                    return status
-                if deadline != UINT64_MAX and ip_now_ns() >= deadline:
+        cdef uint64_t size = messages[0].size, now, busy_until = ip_now_ns() + BUSY_PATIENCE
+        while True:
+            patience = IP_NOW
+            with nogil:
+                if status == IP_AGAIN:
+                    ready = ip_ring_wait_space(self.object, self.out_ring, self.other_end, size, deadline, &slept)
+                    if not ready and self.other_end >= 0:
+                        ip_object_check_holders(&self.arena.c, self.object, <unsigned>self.other_end, &held)
+                else:
+                    ready = ip_lock_wait(&self.out_ring.put_lock, max_u64(deadline, busy_until), &slept)
+                    if not ready:
+                        patience = IP_INHERIT
+            PyErr_CheckSignals()
+            self._check()
+            status = ip_ring_put(&self.arena.c, self.object, self.out_ring, self.other_end, messages, n, patience, put)
+            if status != IP_AGAIN and status != IP_BUSY:
+                return status
+            if deadline != UINT64_MAX:
+                now = ip_now_ns()
+                if now >= deadline and (status == IP_AGAIN or now >= busy_until):
                     return IP_AGAIN
-        finally:
-            self._exit()
 
-    cdef int _put_one(self, object item, uint64_t deadline) except -1:
-        cdef Encoder encoder = _borrow_encoder()
+    cdef int _put_one(self, object obj, uint64_t deadline) except -1:
+        cdef Encoder encoder
         cdef _Scratch scratch = None
         cdef ip_outgoing message
         cdef unsigned put = 0
-        cdef int status = IP_AGAIN
+        self._enter()
+        encoder = _borrow_encoder()
         try:
-            encoder.encode(item)
+            encoder.encode(obj)
             if encoder.n_pieces == 1 and encoder.size <= IP_INLINE_MAX and encoder.handles is None:
                 memset(&message, 0, sizeof(message))
                 message.kind = <uint8_t>encoder.kind
@@ -300,45 +353,50 @@ cdef class _RingHandle(Handle):
                 message.size = encoder.size
                 return self._send(&message, 1, deadline, &put)
             scratch = _borrow_scratch()
-            self._fill(encoder, scratch, &message)
-            try:
-                status = self._send(&message, 1, deadline, &put)
-            finally:
-                if message.block and not put:
-                    ip_block_drop(&self.arena.c, message.block)
-            return status
+            return self._put_encoded(encoder, scratch, deadline)
         finally:
             _return_encoder(encoder)
             if scratch is not None:
-                _scratches.append(scratch)
+                _return_scratch(scratch)
+            self._exit()
+
+    cdef int _put_encoded(self, Encoder encoder, _Scratch scratch, uint64_t deadline) except -1:
+        cdef ip_outgoing message
+        cdef int status = self._fill(encoder, scratch, deadline, &message)
+        if status:
+            return status
+        return self._send_filled(&message, deadline)
+
+    cdef int _send_filled(self, ip_outgoing *message, uint64_t deadline) except -1:
+        cdef unsigned put = 0
+        try:
+            return self._send(message, 1, deadline, &put)
+        finally:
+            if message.block and not put:
+                ip_block_drop(&self.arena.c, message.block)
 
     cdef bint _poll(self, uint64_t deadline) except -1:
         cdef cbool ready, slept = False, held
-        ready = ip_ring_readable(self.object, self.in_ring, self.other_end)
-        if not ready and deadline != 1:
-            self._enter()
-            try:
-                while True:
-                    with nogil:
-                        ready = ip_ring_wait_items(self.object, self.in_ring, self.other_end, deadline, &slept)
-                        if not ready and self.other_end >= 0:
-                            ip_object_check_holders(&self.arena.c, self.object, <unsigned>self.other_end, &held)
-                    PyErr_CheckSignals()
-                    if self.closed:
-                        raise self._closed_error()
-                    if ready or (deadline != UINT64_MAX and ip_now_ns() >= deadline):
-                        break
-            finally:
-                self._exit()
+        self._enter()
+        try:
+            ready = ip_ring_readable(self.object, self.in_ring, self.other_end)
+            while not ready:
+                with nogil:
+                    ready = ip_ring_wait_items(self.object, self.in_ring, self.other_end, deadline, &slept)
+                    if not ready and self.other_end >= 0:
+                        ip_object_check_holders(&self.arena.c, self.object, <unsigned>self.other_end, &held)
+                        ready = ip_ring_readable(self.object, self.in_ring, self.other_end)
+                PyErr_CheckSignals()
+                self._check()
+                if deadline != UINT64_MAX and ip_now_ns() >= deadline:
+                    break
             if ready and slept:
                 ip_event_notify(&self.in_ring.items, 1)     # looking takes nothing: others may be waiting for it
-        elif not ready and self.other_end >= 0:
-            with nogil:
-                ip_object_check_holders(&self.arena.c, self.object, <unsigned>self.other_end, &held)
-            ready = ip_ring_readable(self.object, self.in_ring, self.other_end)
-        if self.watch != NULL:
-            ip_watch_sync(self.watch)
-        return ready
+            if self.watch != NULL:
+                ip_watch_sync(self.watch)
+            return ready
+        finally:
+            self._exit()
 
     def fileno(self):
         """A descriptor that select(), epoll and multiprocessing.connection.wait() see readable when there is
@@ -356,8 +414,8 @@ cdef class Queue(_RingHandle):
 
     def __init__(self, maxsize=0, max_bytes=0, *, name=None, arena=None):
         cdef ip_ring_settings settings
-        settings.max_count = max(0, maxsize)
-        settings.max_bytes = max(0, max_bytes)
+        settings.max_count = min(max(0, maxsize), _BOUND_MAX)
+        settings.max_bytes = min(max(0, max_bytes), _BOUND_MAX)
         self._create(arena, name, IP_QUEUE, 1, 1, ip_ring_body_size(IP_QUEUE), ip_ring_make, &settings)
         self._revived()
 
@@ -375,21 +433,19 @@ cdef class Queue(_RingHandle):
     cdef object _closed_error(self):
         return _errors.HandleError(f"Queue {self!r} is closed")
 
-    def put(self, item, block=True, timeout=None):
-        """Puts an item; returns once it is in shared memory, where every later get() sees it.
+    def put(self, obj, block=True, timeout=None):
+        """Puts an object; returns once it is in shared memory, where every later get() sees it.
 
         Waits up to `timeout` seconds (None: as long as it takes) for room in a bounded queue.
         Raises queue.Full, PicklingError (nothing was put), ArenaFull (a MemoryError), ShutDown, ValueError when closed.
         """
-        self._check()
-        cdef int status = self._put_one(item, _deadline(timeout) if block else 1)
+        cdef int status = self._put_one(obj, _deadline(timeout) if block else 1)
         if status:
             self._raise_put(status)
 
-    def put_nowait(self, item):
-        """put(item, block=False)."""
-        self._check()
-        cdef int status = self._put_one(item, 1)
+    def put_nowait(self, obj):
+        """put(obj, block=False)."""
+        cdef int status = self._put_one(obj, 1)
         if status:
             self._raise_put(status)
 
@@ -398,44 +454,48 @@ cdef class Queue(_RingHandle):
             raise _errors.ShutDown(f"{self!r} was shut down: nothing more can be put")
         raise _queue.Full
 
-    def put_many(self, items, timeout=None):
-        """Puts the items in order, many at a time; returns how many.
+    def put_many(self, objs, timeout=None):
+        """Puts the objects in order, many at a time; returns how many.
 
-        When the time is over or the queue is shut down, raises as put() does; the exception's `put` tells how many were put.
+        Those that an iterable has given are put when it is exhausted, fails, or makes one wait for the next. When the time
+        is over or the queue is shut down, raises as put() does; the exception's `put` tells how many were put.
         """
         cdef ip_outgoing *messages
-        cdef Encoder encoder = _borrow_encoder()
-        cdef _Scratch scratch = _borrow_scratch()
+        cdef Encoder encoder
+        cdef _Scratch scratch
         cdef unsigned n = 0
         cdef uint64_t total = 0, used = 0, deadline = _deadline(timeout)
+        cdef long began = 0
         cdef int status = IP_OK
+        self._enter()
+        encoder = _borrow_encoder()
+        scratch = _borrow_scratch()
         messages = <ip_outgoing *>malloc(BATCH * sizeof(ip_outgoing))
         try:
-            self._check()
             if messages == NULL:
                 raise MemoryError
-            iterator = iter(items)
-            while True:
+            iterator = iter(objs)
+            while status == IP_OK:
                 try:
-                    item = next(iterator, _END)
-                    if item is _END:
+                    obj = next(iterator, _END)
+                    if obj is _END:
                         break
-                    encoder.encode(item)
+                    encoder.encode(obj)
                 except BaseException:
                     self._flush(messages, n, deadline, &total)      # those before it go out
                     raise
                 simple = encoder.n_pieces == 1 and encoder.size <= IP_INLINE_MAX and encoder.handles is None
-                if n == BATCH or not simple or used + encoder.size > SCRATCH_SIZE:
+                if n == BATCH or not simple or used + encoder.size > SCRATCH_SIZE or (n and coarse_ms() != began):
                     status = self._flush(messages, n, deadline, &total)
                     n = 0
                     used = 0
                     if status == IP_OK and not simple:
                         status = self._put_encoded(encoder, scratch, deadline)
                         total += status == IP_OK
-                    if status:
-                        break
-                    if not simple:
+                    if status or not simple:
                         continue
+                if n == 0:
+                    began = coarse_ms()
                 memcpy(scratch.data + used, encoder.pieces[0].data, encoder.size)
                 memset(&messages[n], 0, sizeof(ip_outgoing))
                 messages[n].kind = <uint8_t>encoder.kind
@@ -457,11 +517,15 @@ cdef class Queue(_RingHandle):
         finally:
             free(messages)
             _return_encoder(encoder)
-            _scratches.append(scratch)
+            _return_scratch(scratch)
+            self._exit()
 
     cdef int _flush(self, ip_outgoing *messages, unsigned n, uint64_t deadline, uint64_t *total) except -1:
         cdef unsigned at = 0, put = 0
         cdef int status = IP_OK
+        PyErr_CheckSignals()
+        with nogil:     # an iterator in C would let no other thread run
+            pass
         while at < n:
             put = 0
             status = self._send(messages + at, n - at, deadline, &put)
@@ -470,16 +534,6 @@ cdef class Queue(_RingHandle):
             if status != IP_OK:
                 return status
         return status
-
-    cdef int _put_encoded(self, Encoder encoder, _Scratch scratch, uint64_t deadline) except -1:
-        cdef ip_outgoing message
-        cdef unsigned put = 0
-        self._fill(encoder, scratch, &message)
-        try:
-            return self._send(&message, 1, deadline, &put)
-        finally:
-            if message.block and not put:
-                ip_block_drop(&self.arena.c, message.block)
 
     def get(self, block=True, timeout=None, *, copy=True):
         """Takes the oldest item; waits up to `timeout` seconds (None: as long as it takes) for one.
@@ -490,7 +544,6 @@ cdef class Queue(_RingHandle):
         message), ArenaCorrupted, ValueError when closed.
         """
         cdef int status = IP_OK
-        self._check()
         item = self._take_one(_deadline(timeout) if block else 1, copy, &status)
         if status:
             self._raise_get(status)
@@ -499,7 +552,6 @@ cdef class Queue(_RingHandle):
     def get_nowait(self):
         """get(block=False)."""
         cdef int status = IP_OK
-        self._check()
         item = self._take_one(1, True, &status)
         if status:
             self._raise_get(status)
@@ -513,50 +565,54 @@ cdef class Queue(_RingHandle):
     def get_many(self, n, block=True, timeout=None, *, copy=True):
         """Takes at least one and at most n items, those that are there; waits only for the first. Raises as get().
 
-        When one of several cannot be unpickled, the exception's `items` has those that could.
+        When one of several cannot be unpickled, the exception's `items` has the others.
         """
         cdef unsigned taken, i
+        cdef Py_ssize_t wanted = _index(n)
         cdef uint64_t deadline
         cdef int status
         cdef _Scratch scratch
-        self._check()
-        if n < 1:
+        if wanted < 1:
             raise ValueError(f"get_many takes a number of items from 1, not {n}")
         deadline = _deadline(timeout) if block else 1
         items = []
+        error = None
+        self._enter()
         scratch = _borrow_scratch()
         try:
-            while len(items) < n:
+            while len(items) < wanted and error is None:
                 taken = 0
-                status = self._take(scratch, min(n - len(items), <Py_ssize_t>BATCH), deadline, &taken)
+                status = self._take(scratch, min(wanted - len(items), <Py_ssize_t>BATCH), deadline, &taken)
                 if status:
-                    if items:
-                        break
-                    self._raise_get(status)
+                    if not items:
+                        self._raise_get(status)
+                    break
                 deadline = 1
-                error = None
                 for i in range(taken):
                     try:
                         items.append(self._decode(&scratch.messages[i], copy))
                     except BaseException as failure:
                         if error is None:
                             error = failure
-                if error is not None:
-                    try:
-                        error.items = items
-                    except Exception:
-                        pass
-                    raise error
+            if error is not None:
+                raise error
             return items
+        except BaseException as failure:
+            if items:
+                try:
+                    failure.items = items
+                except Exception:
+                    pass
+            raise
         finally:
-            _scratches.append(scratch)
+            _return_scratch(scratch)
+            self._exit()
 
     def __iter__(self):
         return self
 
     def __next__(self):
         cdef int status = IP_OK
-        self._check()
         item = self._take_one(UINT64_MAX, True, &status)
         if status == IP_SHUT_DOWN:
             raise StopIteration
@@ -605,7 +661,6 @@ cdef class Queue(_RingHandle):
 
     def poll(self, timeout=0.0):
         """Waits up to `timeout` seconds (None: as long as it takes) until there is an item, or the queue is shut down."""
-        self._check()
         return self._poll(_deadline(timeout))
 
     def task_done(self):
@@ -622,15 +677,13 @@ cdef class Queue(_RingHandle):
         """Waits until task_done() was called for every item put; False when `timeout` seconds were not enough."""
         cdef uint64_t deadline = _deadline(timeout)
         cdef cbool ready, slept = False
-        self._check()
         self._enter()
         try:
             while True:
                 with nogil:
                     ready = ip_ring_wait_done(self.in_ring, deadline, &slept)
                 PyErr_CheckSignals()
-                if self.closed:
-                    raise self._closed_error()
+                self._check()
                 if ready:
                     self.qsize()    # raises if what ended the wait is damage
                     return True
@@ -642,10 +695,13 @@ cdef class Queue(_RingHandle):
     def shutdown(self, immediate=False):
         """From now on put() raises ShutDown, and get() does once the queue is empty; `immediate` empties it."""
         cdef int status
-        cdef bint now = immediate
-        self._check()
-        with nogil:
-            status = ip_ring_shut_down(&self.arena.c, self.object, self.in_ring, now)
+        cdef cbool now = immediate
+        self._enter()
+        try:
+            with nogil:
+                status = ip_ring_shut_down(&self.arena.c, self.object, self.in_ring, now)
+        finally:
+            self._exit()
         if status:
             raise _error(status, self.arena, f"shutting {self!r} down")
 
@@ -660,12 +716,14 @@ cdef extern from *:
     size_t _MAX_BYTES "IP_MAX_BYTES_AT"
 
 
+_BOUND_MAX = 1 << 55    # of what a word of the arena holds
 PIPE_BYTES = 1 << 20    # what send() lets lie unread before it waits
 
 
 cdef class Connection(_RingHandle):
     """One end of a pipe; see interproc.connection.Connection."""
     cdef readonly bint readable, writable
+    cdef uint64_t looked    # when, in ns, it was last seen that a receiver lives
 
     def __init__(self):
         raise TypeError("connections are made by Pipe()")
@@ -707,15 +765,29 @@ cdef class Connection(_RingHandle):
         Raises BrokenPipeError once every holder of the other end has closed it or died, PicklingError, ArenaFull.
         """
         self._check_writable()
+        self._look()
         if self._put_one(obj, UINT64_MAX):
             raise self._broken()
+
+    cdef int _look(self) except -1:
+        """Now and then, before sending: is somebody left who could receive?"""
+        cdef cbool held
+        cdef uint64_t now = ip_now_ns()
+        if now - self.looked < LOOK_AFTER:
+            return 0
+        self.looked = now
+        self._enter()
+        try:
+            with nogil:
+                ip_object_check_holders(&self.arena.c, self.object, <unsigned>self.other_end, &held)
+        finally:
+            self._exit()
+        return 0
 
     def send_bytes(self, buf, offset=0, size=None):
         """Sends bytes-like data, or `size` bytes of it from `offset`, as one message. Raises as send(), ValueError."""
         cdef ip_piece piece
         cdef ip_outgoing message
-        cdef unsigned put = 0
-        cdef int status
         self._check_writable()
         view = memoryview(buf)
         if view.itemsize > 1:
@@ -738,17 +810,17 @@ cdef class Connection(_RingHandle):
         message.size = size
         piece.data = <const char *>PyMemoryView_GET_BUFFER(view).buf + <uint64_t>offset
         piece.size = size
-        if message.size <= IP_INLINE_MAX:
-            message.data = piece.data
-        else:
-            self._fill_block(&piece, 1, &message)
+        self._look()
+        self._enter()
         try:
-            status = self._send(&message, 1, UINT64_MAX, &put)
+            if message.size <= IP_INLINE_MAX:
+                message.data = piece.data
+            else:
+                self._fill_block(&piece, 1, UINT64_MAX, &message)
+            if self._send_filled(&message, UINT64_MAX):
+                raise self._broken()
         finally:
-            if message.block and not put:
-                ip_block_drop(&self.arena.c, message.block)
-        if status:
-            raise self._broken()
+            self._exit()
 
     cdef object _broken(self):
         return BrokenPipeError(32, "the other end of the pipe was closed by its last holder, or that died")
@@ -772,7 +844,9 @@ cdef class Connection(_RingHandle):
         """A message as bytes: those of send_bytes(), or the pickle of what was sent."""
         cdef unsigned taken = 0
         cdef ip_incoming *message
-        cdef _Scratch scratch = _borrow_scratch()
+        cdef _Scratch scratch
+        self._enter()
+        scratch = _borrow_scratch()
         try:
             if self._take(scratch, 1, UINT64_MAX, &taken):
                 self._raise_eof()
@@ -782,7 +856,8 @@ cdef class Connection(_RingHandle):
                 return self._decode(message, True)
             obj = self._decode(message, True)
         finally:
-            _scratches.append(scratch)
+            _return_scratch(scratch)
+            self._exit()
         return bytes(_ForkingPickler.dumps(obj))
 
     def recv_bytes(self, maxlength=None):
@@ -837,7 +912,7 @@ def pipe(cls, duplex=True, max_bytes=PIPE_BYTES, *, arena=None):
     cdef Connection a = cls.__new__(cls), b = cls.__new__(cls)
     cdef ip_ring_settings settings
     settings.max_count = 0 if duplex else (1 << 55)     # no bound in effect, but it tells one from the other
-    settings.max_bytes = max(1, max_bytes)
+    settings.max_bytes = min(max(1, max_bytes), _BOUND_MAX)
     a._create(arena, None, IP_PIPE, 2, 3, ip_ring_body_size(IP_PIPE), ip_ring_make, &settings)
     a.end = 0
     b.arena = a.arena

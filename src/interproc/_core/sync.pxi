@@ -62,8 +62,7 @@ cdef class _MemoryHandle(Handle):
                 if status == IP_OK:
                     break
                 PyErr_CheckSignals()
-                if self.closed:
-                    raise self._closed_error()
+                self._check()
                 if deadline != UINT64_MAX and ip_now_ns() >= deadline:
                     return False
         finally:
@@ -388,8 +387,7 @@ cdef class Semaphore(_MemoryHandle):
                 if status == IP_OK:
                     break
                 PyErr_CheckSignals()
-                if self.closed:
-                    raise self._closed_error()
+                self._check()
         finally:
             self._exit()
         if status == IP_AGAIN:
@@ -467,15 +465,13 @@ cdef class Signal(_MemoryHandle):
         """Waits until the counter is not `seen`; False when `timeout` seconds were not enough."""
         cdef uint64_t deadline = _deadline(timeout), count = seen
         cdef cbool ready, slept = False
-        self._check()
         self._enter()
         try:
             while True:
                 with nogil:
                     ready = ip_signal_wait(<ip_signal *>self.data, count, deadline, &slept)
                 PyErr_CheckSignals()
-                if self.closed:
-                    raise self._closed_error()
+                self._check()
                 if ready:
                     self.counter()      # raises if what ended the wait is damage
                     return True
