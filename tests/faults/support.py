@@ -115,3 +115,8 @@ def status_of(pid: int, limit: float = 45) -> int:
             os.waitpid(pid, 0)
             raise AssertionError(f"process {pid} did not end within {limit} s")
         time.sleep(0.002)
+
+
+def status_done(pid: int) -> bool:
+    """Whether a bare child has ended; it is still to be waited for."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

@@ -14,7 +14,7 @@ from dropin.support import SOON, Crew
 import interproc as mp
 from interproc._core import Arena
 
-from .support import forked, settled, status_of
+from .support import forked, settled, status_done, status_of
 
 FORKS = 40
 
@@ -163,10 +163,6 @@ def test_a_lock_held_by_the_forking_thread_is_not_the_childs() -> None:
         assert ready.acquire(timeout=SOON)
         assert not status_done(pid)
     assert status_of(pid) == 0
-
-
-def status_done(pid: int) -> bool:
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def test_fork_with_a_descriptor_asked_for() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
+import random
 import select
 import signal
 import time
@@ -14,7 +17,7 @@ from dropin.support import SOON, sleeping, until
 
 import interproc as mp
 
-from .support import AT_ONCE, forked, status_of
+from .support import AT_ONCE, forked, status_done, status_of
 
 LONG = 30.0  # seconds: the timeout of the calls that are interrupted
 
@@ -290,8 +293,6 @@ def test_ctrl_c(name: str, timeout: float | None) -> None:
 
 def test_other_signals_do_not_end_a_wait() -> None:
     """A handler that returns lets the call go on (PEP 475), and the timeout counts from the start."""
-    import queue
-
     q = mp.Queue()
     seen: list[int] = []
     before = signal.signal(signal.SIGUSR1, lambda number, frame: seen.append(number))
@@ -339,3 +340,85 @@ def test_a_handler_that_raises_ends_a_wait() -> None:
         signal.signal(signal.SIGUSR1, before)
     q.put(1)
     assert q.get(timeout=SOON) == 1
+
+
+@pytest.mark.parametrize("side", ["put", "get", "send", "recv", "lock", "condition"])
+def test_interrupted_at_random(side: str) -> None:
+    """Ctrl-C at any point of a busy loop: an interrupted call has happened or not, never by half."""
+    dice = random.Random(side)
+    q, (a, b), value, condition = mp.Queue(50), mp.Pipe(), mp.Value("q", 0), mp.Condition()
+    count = mp.RawArray("q", 3)  # rounds, interruptions, stop
+
+    def once(number: int) -> None:
+        if side == "put":
+            q.put((number, b"x" * (number % 50 * 900)))
+        elif side == "get":
+            with contextlib.suppress(queue.Empty):
+                q.get(timeout=0.01)
+        elif side == "send":
+            a.send((number, b"x" * (number % 50 * 900)))
+        elif side == "recv":
+            b.poll(0.01) and b.recv()
+        elif side == "lock":
+            with value.get_lock():
+                value.value += 1
+        else:
+            with condition:
+                condition.wait(0.001)
+
+    def work() -> None:
+        inside = False
+
+        def interrupt(number: int, frame: object) -> None:
+            if inside:
+                raise KeyboardInterrupt
+
+        signal.signal(signal.SIGINT, interrupt)
+        number = 0
+        while not count[2]:
+            try:
+                inside = True
+                once(number)
+                inside = False
+            except KeyboardInterrupt:
+                inside = False
+                count[1] += 1
+            number += 1
+            count[0] += 1
+
+    pid = forked(work)
+    last, due = -1, 0
+    try:
+        until(lambda: count[0], "the child is busy")
+        for _ in range(150):
+            time.sleep(dice.random() * 0.003)
+            os.kill(pid, signal.SIGINT)
+            while side in ("put", "send") and (q.qsize() if side == "put" else b.poll()):
+                number, body = q.get(timeout=SOON) if side == "put" else b.recv()
+                assert number > last and body == b"x" * (number % 50 * 900)
+                last = number
+            for _ in range(5):
+                if side == "get" and not q.full():
+                    q.put(due, timeout=SOON)
+                elif side == "recv":
+                    a.send(due)
+                due += 1
+        count[2] = 1
+        until(
+            lambda: (q.empty() or q.get(timeout=SOON)) and status_done(pid), "the child ends"
+        )  # it may wait for room
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        code = status_of(pid)
+    assert code == 0
+    assert count[1] >= 20, "it was hardly ever interrupted"
+    while not q.empty():
+        q.get(timeout=SOON)
+    while b.poll():
+        b.recv()
+    q.put("well")
+    a.send("well")
+    assert (q.get(timeout=SOON), b.recv()) == ("well", "well")
+    assert value.acquire(timeout=SOON) and condition.acquire(timeout=SOON)
+    value.release()
+    condition.release()
