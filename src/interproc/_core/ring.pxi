@@ -881,7 +881,8 @@ cdef class Connection(_RingHandle):
         """
         self._check_readable()
         with memoryview(buf) as given:
-            itemsize = given.itemsize
+            if given.readonly:
+                raise TypeError("recv_bytes_into() needs a writable buffer")
             view = given.cast("B") if given.contiguous else given
             room = view.nbytes
             if offset < 0:
