@@ -14,6 +14,7 @@ import pytest
 import interproc
 from interproc import _core
 
+ROOT = Path(__file__).resolve().parents[2]
 STUB = Path(interproc.__file__).parent / "_core.pyi"
 
 PROGRAM = """
@@ -204,3 +205,54 @@ def test_a_class_of_the_extension_has_the_bases_that_the_stub_says() -> None:
     for name, node in CLASSES.items():
         bases = [base.id for base in node.bases if isinstance(base, ast.Name) and base.id != "Generic"]
         assert [base.__name__ for base in getattr(_core, name).__bases__] == (bases or ["object"])
+
+
+def parameters(text: str) -> list[str]:
+    """The names in a parameter list of Cython's: without types and defaults, with the stars before them."""
+    depth, parts = 0, [""]
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.split("=")[0].split(":")[0].split()[-1] for part in parts if part.strip()]
+
+
+def in_sources() -> dict[tuple[str, str], list[str]]:
+    """The parameters of each function of the extension's sources, by class (or "") and name."""
+    found, cls = {}, ""
+    for path in sorted((ROOT / "src" / "interproc" / "_core").glob("*.pxi")):
+        for line in path.read_text().splitlines():
+            if line[:1].strip() and not line.startswith(("#", "@")):
+                start = re.match(r"cdef class (\w+)", line)
+                cls = start[1] if start else ""
+            if (function := re.match(r"( *)def (\w+)\((.*)\)(?: -> \w+)?:$", line)) and function[1] in (
+                "",
+                "    ",
+            ):
+                found[cls if function[1] else "", function[2]] = parameters(function[3])
+    return found
+
+
+def in_stub() -> dict[tuple[str, str], list[str]]:
+    """The same of the stub."""
+    found = {}
+    for cls, body in (("", TREE.body), *((name, node.body) for name, node in CLASSES.items())):
+        for part in body:
+            if isinstance(part, ast.FunctionDef):
+                arguments = part.args
+                names = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
+                if arguments.vararg:
+                    names.append("*" + arguments.vararg.arg)
+                elif arguments.kwonlyargs:
+                    names.append("*")
+                found[cls, part.name] = names + [a.arg for a in arguments.kwonlyargs]
+    return found
+
+
+def test_each_function_of_the_stub_has_the_parameters_that_it_has_in_the_sources() -> None:
+    sources, stub = in_sources(), in_stub()
+    both = [key for key in stub if key in sources and key[1] not in ("__exit__", "__reduce__")]
+    assert len(both) > 60
+    assert {key: stub[key] for key in both} == {key: sources[key] for key in both}
