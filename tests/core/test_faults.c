@@ -4,7 +4,7 @@
 #if defined(UNDER_TSAN) /* which sees nothing between processes, and takes long to fork */
 enum { FIRST = 3, STRIDE = 40, RECOVERIES = 2 };
 #elif defined(UNDER_ASAN)
-enum { FIRST = 20, STRIDE = 7, RECOVERIES = 15 };
+enum { FIRST = 10, STRIDE = 11, RECOVERIES = 8 };
 #else
 enum { FIRST = 0, STRIDE = 1, RECOVERIES = 150 };
 #endif

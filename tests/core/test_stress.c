@@ -66,8 +66,9 @@ static void *consume(void *context) {
     for (uint64_t round = 0;; round++) {
         unsigned taken;
         bool slept;
-        ip_status status = ip_ring_take(&arena, q.object, q.in, -1, scratch, sizeof scratch, IP_PATIENT, in,
-                                        round % 3 ? 1 : BATCH, &taken);
+        ip_status status;
+        UNTIL_NOT_BUSY(status, ip_ring_take(&arena, q.object, q.in, -1, scratch, sizeof scratch, IP_PATIENT, in,
+                                            round % 3 ? 1 : BATCH, &taken));
         if (status == IP_AGAIN) {
             if (atomic_load(&shared->drain)) return NULL;
             ip_ring_wait_items(q.object, q.in, -1, ip_now_ns() + 100000000, &slept);
@@ -205,7 +206,9 @@ static void *churn(void *context) {
         bool inherited;
         for (uint64_t k = 0; k < 5; k++) OK(put_one(&mine, k, k * 5000));
         TAKE(&mine, 0, 0);
-        OK(ip_block_new(&arena, i % 7 * 10000, &block));
+        ip_status status;
+        UNTIL_NOT_BUSY(status, ip_block_new(&arena, i % 7 * 10000, &block));
+        CHECK_EQ(status, IP_OK);
         OK(ip_block_drop(&arena, block));
         OK(ip_object_release(&arena, mine.id, 0));
         while (ip_mutex_try(&arena, memory, false, false, &inherited) != IP_OK) {

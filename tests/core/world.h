@@ -140,6 +140,12 @@ MAYBE_UNUSED static bool message_is(const unsigned char *data, uint64_t size, ui
     return true;
 }
 
+/* A lock whose owner does not run just now is waited for in vain, for a moment: call again. */
+#define UNTIL_NOT_BUSY(status, call)  \
+    do {                              \
+        (status) = (call);            \
+    } while ((status) == IP_BUSY)
+
 static uint64_t block_from = IP_INLINE_MAX - 256; /* messages of that size and longer go into a block, of two pieces */
 
 MAYBE_UNUSED static ip_status put_with(const port *p, uint64_t number, uint64_t size, const ip_handle_ref *handles,
@@ -155,10 +161,10 @@ MAYBE_UNUSED static ip_status put_with(const port *p, uint64_t number, uint64_t 
         m.data = NULL;
         m.pieces = pieces;
         m.n_pieces = 2;
-        status = ip_block_fill(p->arena, pieces, 2, &m.block, &m.block_sum);
+        UNTIL_NOT_BUSY(status, ip_block_fill(p->arena, pieces, 2, &m.block, &m.block_sum));
     }
     if (status == IP_OK) {
-        status = ip_ring_put(p->arena, p->object, p->out, p->readers_end, &m, 1, IP_PATIENT, &put);
+        UNTIL_NOT_BUSY(status, ip_ring_put(p->arena, p->object, p->out, p->readers_end, &m, 1, IP_PATIENT, &put));
         if (status != IP_OK && m.block) ip_block_drop(p->arena, m.block);
         if (status == IP_OK) CHECK_EQ(put, 1);
     }
@@ -197,7 +203,9 @@ MAYBE_UNUSED static ip_status take_one(const port *p, message *m) {
     static _Thread_local _Alignas(8) unsigned char scratch[IP_SCRATCH_MIN];
     ip_incoming in;
     unsigned taken;
-    ip_status status = ip_ring_take(p->arena, p->object, p->in, p->writers_end, scratch, sizeof scratch, IP_PATIENT, &in, 1, &taken);
+    ip_status status;
+    UNTIL_NOT_BUSY(status, ip_ring_take(p->arena, p->object, p->in, p->writers_end, scratch, sizeof scratch, IP_PATIENT,
+                                        &in, 1, &taken));
     if (status != IP_OK) return status;
     CHECK_EQ(taken, 1);
     return examine(p, &in, m);
