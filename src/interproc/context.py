@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from multiprocessing import context as mpc
 from multiprocessing import process, util
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 from . import _core
@@ -76,12 +77,31 @@ def _arrive(
     return rebuild(*args)
 
 
+class _ByValue:
+    """A function that the child cannot import: it travels as its code and what it refers to."""
+
+    def __init__(self, function: FunctionType) -> None:
+        self._function = function
+
+    def __reduce__(self) -> Any:
+        import cloudpickle
+
+        return cloudpickle.loads, (cloudpickle.dumps(self._function),)
+
+
 class _ProcessMixin(process.BaseProcess):
-    """A process that is in its parent's arena from its first instruction on."""
+    """A process that is in its parent's arena from its first instruction on.
+
+    Its target may be a lambda or a function within a function, with each start method.
+    """
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         reduced: Any = object.__reduce_ex__(self, max(int(protocol), 2))
-        rebuild, args, *rest = reduced
+        rebuild, args, state, *rest = reduced
+        target = state.get("_target")
+        if isinstance(target, FunctionType) and "<" in target.__qualname__:
+            state = {**state, "_target": _ByValue(target)}
+        rest.insert(0, state)
         method = _default_context.get_start_method(allow_none=True)
         return _arrive, (_core.Arena.default(), method, rebuild, args), *rest
 

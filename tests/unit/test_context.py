@@ -212,6 +212,24 @@ def test_a_launch_whose_program_is_not_there(monkeypatch: pytest.MonkeyPatch) ->
     until(lambda: _core.Arena.default().reap() >= 0 and pid not in [member["pid"] for member in members()])
 
 
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_target_need_not_be_importable(method: str) -> None:
+    """multiprocessing's spawn refuses lambdas and inner functions; what they refer to travels with them."""
+    ctx = interproc.get_context(method)
+    answers = ctx.Queue()
+    factor = 7
+
+    def inner(n: int) -> None:
+        answers.put(n * factor)
+
+    for target, args in ((inner, (6,)), (lambda: answers.put("lambda"), ())):
+        process = ctx.Process(target=target, args=args)
+        process.start()
+        assert answers.get(timeout=SOON) in (42, "lambda")
+        process.join(SOON)
+        assert process.exitcode == 0
+
+
 # Leaving.
 
 

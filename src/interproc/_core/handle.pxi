@@ -12,7 +12,9 @@ cdef str _kind_name(int kind):
 cdef class Handle:
     """One end of an object in an arena. It can be pickled at any time, and works in each process of the tree.
 
-    The object is freed when no process has a handle on it and no message carries one.
+    The object is freed when no process has a handle on it and no message in its arena carries one. (A message carries
+    handles of its own arena only; one of another arena must be held by somebody until it has arrived. A queue that
+    lies in itself keeps itself.)
     """
     cdef readonly Arena arena
     cdef ip_id c_id
@@ -45,6 +47,8 @@ cdef class Handle:
         if self.object != NULL:
             raise ValueError(f"{self!r} cannot be set up twice")
         if name is not None:
+            if not isinstance(name, str):
+                raise TypeError(f"the name of an object is a str, not {type(name).__name__}")
             place, _, own = name.rpartition("/")
             if not own:
                 raise ValueError(f"{name!r} names no object: use 'name' or 'arena/name'")

@@ -539,7 +539,8 @@ cdef class Queue(_RingHandle):
         """Takes the oldest item; waits up to `timeout` seconds (None: as long as it takes) for one.
 
         copy=False: large buffers (bytes, bytearray, NumPy arrays, anything that pickle puts out of band) are views of
-        shared memory, which they keep alive; a bytes object is then a read-only memoryview.
+        shared memory, which they keep alive; a bytes object is then a read-only memoryview. They are this process's
+        alone: a child forked while they exist must not use them.
         Raises queue.Empty, ShutDown once a queue that was shut down is empty, UnpicklingError (its `data` has the
         message), ArenaCorrupted, ValueError when closed.
         """
