@@ -37,6 +37,7 @@ typedef struct {
     ip_word members_used;         /* slots ever used: the high-water mark */
     ip_word directory_used;       /* entries ever used */
     ip_word directory_free;       /* index + 1 of the first free entry, or 0 */
+    ip_word directory_doomed;     /* how many objects are doomed, and not yet freed */
     ip_word committed_members, committed_directory, committed_chunk_table; /* bytes of each region that are committed */
     ip_word heap_top;             /* offset: the heap is virgin from here on */
     ip_word heap_last;            /* offset of the last block below the top, or 0 */

@@ -34,15 +34,6 @@ static ip_status used_entries(ip_arena *arena, uint64_t *used) {
 
 static ip_status take(ip_arena *arena) { return ip_lock_take(arena, &arena->header->lock, IP_PATIENT); }
 
-static ip_status conclude(ip_arena *arena, ip_status status) {
-    if (status == IP_OK)
-        ip_journal_commit(arena);
-    else
-        ip_journal_rollback(arena);
-    ip_lock_release(&arena->header->lock);
-    return status;
-}
-
 /* The checked body of an entry in use. */
 static ip_status body_of(ip_arena *arena, uint64_t index, uint64_t state, ip_object **object, unsigned *ends) {
     uint64_t at, kind, back, size;
@@ -101,7 +92,7 @@ static ip_status end_is_empty(ip_object *object, unsigned end, bool *empty) {
 
 /* After a bit was cleared or a handle arrived: notes empty ends; dooms the object if all are. */
 static ip_status settle(ip_arena *arena, ip_object *object, unsigned ends) {
-    uint64_t vacated, index, state, now;
+    uint64_t vacated, index, state, now, doomed;
     bool empty;
     IP_READ(&object->vacated, vacated);
     now = vacated;
@@ -116,6 +107,8 @@ static ip_status settle(ip_arena *arena, ip_object *object, unsigned ends) {
     IP_READ(&object->index, index);
     IP_READ(&entry_at(arena, index)->state, state);
     SET(&entry_at(arena, index)->state, state | DOOMED);
+    IP_READ(&arena->header->directory_doomed, doomed);
+    SET(&arena->header->directory_doomed, doomed + 1);
     return IP_OK;
 }
 
@@ -246,7 +239,7 @@ ip_status ip_object_open(ip_arena *arena, int kind, unsigned ends, unsigned hold
     recipe r = {kind, ends, hold_mask, body_size, name, name_size, make, context};
     if (name_size > IP_NAME_MAX) return IP_TOO_LONG;
     IP_TRY(take(arena));
-    return conclude(arena, open_or_create(arena, &r, id, object, created));
+    return ip_journal_conclude(arena, open_or_create(arena, &r, id, object, created));
 }
 
 /* Wakes whoever waits on the object, to look at who is still there. */
@@ -267,7 +260,7 @@ static ip_status hold(ip_arena *arena, ip_id id, unsigned end, uint32_t member) 
 
 ip_status ip_object_hold(ip_arena *arena, ip_id id, unsigned end, uint32_t member) {
     IP_TRY(take(arena));
-    return conclude(arena, hold(arena, id, end, member));
+    return ip_journal_conclude(arena, hold(arena, id, end, member));
 }
 
 static ip_status let_go(ip_arena *arena, ip_object *object, unsigned ends, unsigned end, uint32_t member) {
@@ -281,13 +274,15 @@ static ip_status find_and_let_go(ip_arena *arena, ip_id id, unsigned end, ip_obj
     return let_go(arena, *object, ends, end, arena->self);
 }
 
+static ip_status free_doomed(ip_arena *arena, uint64_t index);
+
 /* Was the object doomed by what was just done? Called without the lock: its memory may be another's by now, so it is the entry that is looked at. */
 static ip_status after_letting_go(ip_arena *arena, ip_id id) {
     uint64_t state;
     IP_READ(&entry_at(arena, id.index)->state, state);
-    if (generation_of(state) != id.generation || !kind_of(state)) return IP_OK;
-    if (is_doomed(state)) return ip_directory_sweep(arena);
-    return IP_OK;
+    if (generation_of(state) != id.generation || !kind_of(state) || !is_doomed(state)) return IP_OK;
+    IP_TRY(free_doomed(arena, id.index));
+    return ip_directory_sweep(arena); /* of what its messages carried */
 }
 
 ip_status ip_object_release(ip_arena *arena, ip_id id, unsigned end) {
@@ -296,7 +291,7 @@ ip_status ip_object_release(ip_arena *arena, ip_id id, unsigned end) {
     IP_TRY(take(arena));
     ip_status status = find_and_let_go(arena, id, end, &object);
     if (status == IP_OK && ip_get(&object->kind, &kind)) wake_all(arena, object, (int)(kind & 0xFF));
-    IP_TRY(conclude(arena, status));
+    IP_TRY(ip_journal_conclude(arena, status));
     return after_letting_go(arena, id);
 }
 
@@ -347,7 +342,7 @@ static ip_status share_all(ip_arena *arena, uint32_t member) {
 ip_status ip_directory_share_all(ip_arena *arena, uint32_t member) {
     if (member >= IP_MEMBERS_MAX) return IP_CORRUPT;
     IP_TRY(take(arena));
-    return conclude(arena, share_all(arena, member));
+    return ip_journal_conclude(arena, share_all(arena, member));
 }
 
 /* Clears the member's bits on the object of one entry; under the arena lock. */
@@ -385,14 +380,14 @@ ip_status ip_directory_release_all(ip_arena *arena, uint32_t member, uint32_t ge
             status = release_entry(arena, i++, member, rings_only);
             if (status == IP_OK) ip_journal_commit(arena);
         }
-        IP_TRY(conclude(arena, status));
+        IP_TRY(ip_journal_conclude(arena, status));
     }
     return ip_directory_sweep(arena);
 }
 
 /* One step towards freeing a doomed object: IP_AGAIN while there is more to do; under the arena lock. */
 static ip_status free_step(ip_arena *arena, uint64_t index, uint64_t state, ip_object *object) {
-    uint64_t name_at, body_at, free;
+    uint64_t name_at, body_at, free, doomed;
     ip_range freed_name = {0, 0}, freed;
     int kind = kind_of(state);
     if (kind == IP_QUEUE || kind == IP_PIPE) {
@@ -404,6 +399,9 @@ static ip_status free_step(ip_arena *arena, uint64_t index, uint64_t state, ip_o
     if (name_at) IP_TRY(ip_heap_free(arena, name_at, &freed_name));
     IP_TRY(ip_heap_free(arena, body_at, &freed));
     IP_READ(&arena->header->directory_free, free);
+    IP_READ(&arena->header->directory_doomed, doomed);
+    if (!doomed) return IP_CORRUPT;
+    SET(&arena->header->directory_doomed, doomed - 1);
     SET(&entry_at(arena, index)->state, pack(0, false, generation_of(state)));
     SET(&entry_at(arena, index)->name, 0);
     SET(&entry_at(arena, index)->next, free);
@@ -428,16 +426,18 @@ static ip_status free_doomed(ip_arena *arena, uint64_t index) {
             status = body_of(arena, index, state, &object, &ends);
             if (status == IP_OK) status = free_step(arena, index, state, object);
         }
-        conclude(arena, status == IP_AGAIN ? IP_OK : status);
+        ip_journal_conclude(arena, status == IP_AGAIN ? IP_OK : status);
     }
     return status;
 }
 
 ip_status ip_directory_sweep(ip_arena *arena) {
-    uint64_t used, state;
+    uint64_t used, state, doomed;
     bool found = true;
     while (found) { /* freeing a queue may doom what its messages carried */
         found = false;
+        IP_READ(&arena->header->directory_doomed, doomed);
+        if (!doomed) return IP_OK;
         IP_TRY(used_entries(arena, &used));
         for (uint64_t i = 0; i < used; i++) {
             IP_READ(&entry_at(arena, i)->state, state);

@@ -295,18 +295,9 @@ ip_status ip_heap_block(ip_arena *arena, uint64_t at, ip_block **block, uint64_t
 
 static ip_status take(ip_arena *arena) { return ip_lock_take(arena, &arena->header->lock, IP_PATIENT); }
 
-static ip_status conclude(ip_arena *arena, ip_status status) {
-    if (status == IP_OK)
-        ip_journal_commit(arena);
-    else
-        ip_journal_rollback(arena);
-    ip_lock_release(&arena->header->lock);
-    return status;
-}
-
 ip_status ip_block_new(ip_arena *arena, uint64_t size, uint64_t *at) {
     IP_TRY(ip_lock_take(arena, &arena->header->lock, IP_BRIEFLY));
-    return conclude(arena, ip_heap_alloc(arena, size, ip_heap_owner(arena), at));
+    return ip_journal_conclude(arena, ip_heap_alloc(arena, size, ip_heap_owner(arena), at));
 }
 
 /* Frees a block in a change of its own and gives idle memory back. Under the arena lock. */
@@ -337,7 +328,7 @@ ip_status ip_block_drop(ip_arena *arena, uint64_t at) {
     ip_status status = ip_heap_block(arena, at, &block, &size);
     if (status == IP_OK && !ip_get(&block->owner, &owner)) status = IP_CORRUPT;
     if (status == IP_OK && owner == ip_heap_owner(arena)) status = free_and_trim(arena, at);
-    return conclude(arena, status);
+    return ip_journal_conclude(arena, status);
 }
 
 static ip_status free_owned(ip_arena *arena, uint64_t owner) {
@@ -374,7 +365,7 @@ ip_status ip_heap_free_owned(ip_arena *arena, uint32_t index, uint32_t generatio
     ip_status status = IP_OK;
     if (ip_member_may_clear(arena, index, generation)) status = free_owned(arena, pack_owner(index, generation));
     if (status == IP_OK) status = recount(arena);
-    return conclude(arena, status);
+    return ip_journal_conclude(arena, status);
 }
 
 static ip_status check(ip_arena *arena) {
@@ -417,5 +408,5 @@ static ip_status check(ip_arena *arena) {
 
 ip_status ip_heap_check(ip_arena *arena) {
     IP_TRY(take(arena));
-    return conclude(arena, check(arena));
+    return ip_journal_conclude(arena, check(arena));
 }

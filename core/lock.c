@@ -169,3 +169,12 @@ ip_status ip_journal_rollback(ip_arena *arena) {
     ip_set(&journal->count, 0);
     return IP_OK;
 }
+
+ip_status ip_journal_conclude(ip_arena *arena, ip_status status) {
+    if (status == IP_OK)
+        ip_journal_commit(arena);
+    else
+        ip_journal_rollback(arena);
+    ip_lock_release(&arena->header->lock);
+    return status;
+}

@@ -76,5 +76,7 @@ void ip_journal_commit(struct ip_arena *arena);
 void ip_journal_publish(struct ip_arena *arena, ip_word *word, uint64_t payload);
 /* Undoes all that was set since the last commit. */
 ip_status ip_journal_rollback(struct ip_arena *arena);
+/* Commits if the status is IP_OK, else undoes; releases the arena lock; returns the status. */
+ip_status ip_journal_conclude(struct ip_arena *arena, ip_status status);
 
 #endif
