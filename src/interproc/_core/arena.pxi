@@ -339,12 +339,14 @@ cdef class Arena:
         return arena
 
     cdef tuple _place_for(self, object popen):
-        """The place of the child that is being spawned: the same for all handles that travel to it."""
+        """The place of the child that is being spawned, as (descriptor to be pickled, slot): the same for all handles
+        that travel to it, with whichever pickler."""
         places = popen.__dict__.setdefault("_interproc_slots", {})
         place = places.get(self.uid)
         if place is None:
-            place = places[self.uid] = self.reserve()
-            popen.__dict__.setdefault("_interproc_places", []).append(place[0])
+            fd, slot = self.reserve()
+            popen.__dict__.setdefault("_interproc_places", []).append(fd)
+            place = places[self.uid] = (_reduction.DupFd(fd), slot)
             _weakref.finalize(popen, _close_quietly, popen.__dict__["_interproc_places"])
         return place
 
@@ -352,8 +354,8 @@ cdef class Arena:
         popen = _get_spawning_popen()
         if popen is None:
             return _find_arena, (self.uid, self.name)
-        fd, slot = self._place_for(popen)
-        return _arrive, (self.uid, self.name, _reduction.DupFd(fd), slot)
+        duplicate, slot = self._place_for(popen)
+        return _arrive, (self.uid, self.name, duplicate, slot)
 
 
 def _close_quietly(list descriptors):
