@@ -13,17 +13,44 @@ __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
 T = TypeVar("T")
 
 
-class _Reader:
-    """The side of a queue that items are taken from, as a connection: for concurrent.futures and others.
+class _Side:
+    """A side of a queue, as a connection: what concurrent.futures and others reach for.
 
-    Closing it closes nothing but this view: the queue stays as it is.
+    Made anew each time, since one that its queue kept would keep the queue. Closing it closes nothing but the side, in this
+    process: the queue stays as it is.
     """
 
-    readable, writable = True, False
+    readable = writable = False
 
-    def __init__(self, queue: _core.Queue[Any]) -> None:
+    def __init__(self, queue: _core.Queue[Any], closed: list[bool]) -> None:
         self._queue = queue
-        self.closed = False
+        self._closed = closed
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and isinstance(other, _Side) and other._queue is self._queue
+
+    def __hash__(self) -> int:
+        return hash((type(self), id(self._queue)))
+
+    @property
+    def closed(self) -> bool:
+        """Whether close() was called for this side in this process."""
+        return bool(self._closed)
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while the queue has an item."""
+        return self._queue.fileno()
+
+    def close(self) -> None:
+        """Marks this side as closed."""
+        if not self._closed:
+            self._closed.append(True)
+
+
+class _Reader(_Side):
+    """The side that items are taken from."""
+
+    readable = True
 
     def recv(self) -> Any:
         """The oldest item. Raises EOFError once the queue was shut down and is empty."""
@@ -36,37 +63,17 @@ class _Reader:
         """Waits up to `timeout` seconds (None: as long as it takes) for an item."""
         return self._queue.poll(timeout)
 
-    def fileno(self) -> int:
-        """A descriptor that is readable while there is an item."""
-        return self._queue.fileno()
 
-    def close(self) -> None:
-        """Marks this view as closed."""
-        self.closed = True
+class _Writer(_Side):
+    """The side that items are put to."""
 
-
-class _Writer:
-    """The side of a queue that items are put to, as a connection."""
-
-    readable, writable = False, True
-
-    def __init__(self, queue: _core.Queue[Any]) -> None:
-        self._queue = queue
-        self.closed = False
+    writable = True
 
     def send(self, item: Any) -> None:
-        """Puts an item. Raises OSError when this view was closed."""
-        if self.closed:
+        """Puts an item. Raises OSError when this side was closed."""
+        if self._closed:
             raise OSError("handle is closed")
         self._queue.put(item)
-
-    def fileno(self) -> int:
-        """The queue's descriptor."""
-        return self._queue.fileno()
-
-    def close(self) -> None:
-        """Marks this view as closed: send() then raises."""
-        self.closed = True
 
 
 class _Sides(_core.Queue[T]):
@@ -85,17 +92,11 @@ class _Sides(_core.Queue[T]):
 
     @property
     def _reader(self) -> _Reader:
-        sides = self.__dict__
-        if "reader" not in sides:
-            sides["reader"] = _Reader(self)
-        return sides["reader"]  # type: ignore[no-any-return]
+        return _Reader(self, self.__dict__.setdefault("reader_closed", []))
 
     @property
     def _writer(self) -> _Writer:
-        sides = self.__dict__
-        if "writer" not in sides:
-            sides["writer"] = _Writer(self)
-        return sides["writer"]  # type: ignore[no-any-return]
+        return _Writer(self, self.__dict__.setdefault("writer_closed", []))
 
     @property
     def _rlock(self) -> Lock:
