@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import queue
 import threading
@@ -11,8 +12,9 @@ import pytest
 from dropin.support import SOON
 
 import interproc as mp
+from interproc import _core
 from interproc._core import Arena
-from interproc.errors import InterprocError
+from interproc.errors import ArenaClosed, InterprocError
 
 CLOSED = (ValueError, OSError)
 
@@ -149,14 +151,22 @@ def test_a_view_outlives_its_array() -> None:
     del others
 
 
-def test_an_arena_that_was_left() -> None:
-    arena = Arena.create(limit=16 << 20)
-    from interproc.queues import Queue
-
-    q = Queue(arena=arena)
-    q.put(1)
-    arena.leave()
-    for call in (lambda: q.put(2), lambda: q.get(timeout=0.01), q.qsize, lambda: Queue(arena=arena)):
-        with pytest.raises((InterprocError, *CLOSED)):
-            call()
-    assert mp.Queue().empty()  # the default one is another
+def test_after_the_last_thing_that_a_process_does(arena: Arena) -> None:
+    """The exit hook has run, and some other exit handler still uses its objects: an error, not somebody else's memory."""
+    q = mp.Queue(arena=arena)
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            q.put(1)
+            _core.leave()
+            for call in (lambda: q.put(2), lambda: q.get(timeout=0.01), lambda: mp.Queue(arena=arena)):
+                with pytest.raises(ArenaClosed):
+                    call()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert q.get(timeout=10) == 1
+    q.put(3)
+    assert q.get(timeout=10) == 3
