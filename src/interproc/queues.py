@@ -16,8 +16,8 @@ T = TypeVar("T")
 class _Side:
     """A side of a queue, as a connection: what concurrent.futures and others reach for.
 
-    Made anew each time, since one that its queue kept would keep the queue. Closing it closes nothing but the side,
-    in this process: the queue stays as it is.
+    Made anew each time, since one that its queue kept would keep the queue. Closing it closes nothing but the
+    side, in this process: the queue stays as it is.
     """
 
     readable = writable = False

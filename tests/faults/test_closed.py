@@ -14,7 +14,7 @@ from dropin.support import SOON
 import interproc as mp
 from interproc import _core
 from interproc._core import Arena
-from interproc.errors import ArenaClosed, InterprocError
+from interproc.errors import ArenaClosed
 
 CLOSED = (ValueError, OSError)
 
@@ -152,7 +152,7 @@ def test_a_view_outlives_its_array() -> None:
 
 
 def test_after_the_last_thing_that_a_process_does(arena: Arena) -> None:
-    """The exit hook has run, and some other exit handler still uses its objects: an error, not somebody else's memory."""
+    """The exit hook has run, and another handler still uses its objects: an error, not others' memory."""
     q = mp.Queue(arena=arena)
     pid = os.fork()
     if pid == 0:
