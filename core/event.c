@@ -14,7 +14,7 @@
  * waits went: after waits that the spin caught it spins up to SPIN_MAX_NS, after those it missed it soon gives up. */
 #define SPIN_MAX_NS 50000
 #define SPIN_MIN_NS 1000
-#define PAUSE_ONLY_NS 4000 /* past this, yield the core between looks: the peer may need it */
+#define PAUSE_ONLY_NS 500 /* past this, yield the core between looks: the peer may need it */
 
 static _Thread_local int64_t spin_ns = 20000;
 
