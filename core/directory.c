@@ -9,6 +9,7 @@
 #include "ring.h"
 
 #define DOOMED 0x80u
+#define LOST 0x7F /* the kind of a doomed object that cannot be freed since it is damaged */
 #define SET(word, value) IP_TRY(ip_journal_set(arena, (word), (value)))
 
 static uint64_t pack(int kind, bool doomed, uint32_t generation) {
@@ -411,6 +412,21 @@ static ip_status free_step(ip_arena *arena, uint64_t index, uint64_t state, ip_o
     return ip_heap_trim(arena, &freed);
 }
 
+static ip_status mark_lost(ip_arena *arena, uint64_t index) {
+    uint64_t state, doomed;
+    IP_READ(&entry_at(arena, index)->state, state);
+    IP_READ(&arena->header->directory_doomed, doomed);
+    if (!kind_of(state) || !is_doomed(state) || kind_of(state) == LOST || !doomed) return IP_OK;
+    SET(&arena->header->directory_doomed, doomed - 1);
+    SET(&entry_at(arena, index)->state, pack(LOST, true, generation_of(state)));
+    return IP_OK;
+}
+
+/* An object that is damaged cannot be freed: its memory is given up, so that this is told once, not at every sweep. */
+static void set_aside(ip_arena *arena, uint64_t index) {
+    if (take(arena) == IP_OK) ip_journal_conclude(arena, mark_lost(arena, index));
+}
+
 static ip_status free_doomed(ip_arena *arena, uint64_t index) {
     ip_status status = IP_AGAIN;
     while (status == IP_AGAIN) {
@@ -418,16 +434,17 @@ static ip_status free_doomed(ip_arena *arena, uint64_t index) {
         ip_object *object;
         unsigned ends;
         IP_READ(&entry_at(arena, index)->state, state);
-        if (!kind_of(state) || !is_doomed(state)) return IP_OK;
+        if (!kind_of(state) || !is_doomed(state) || kind_of(state) == LOST) return IP_OK;
         IP_TRY(take(arena));
         status = IP_OK;
         if (!ip_get(&entry_at(arena, index)->state, &state)) status = IP_CORRUPT;
-        if (status == IP_OK && kind_of(state) && is_doomed(state)) {
+        if (status == IP_OK && kind_of(state) && is_doomed(state) && kind_of(state) != LOST) {
             status = body_of(arena, index, state, &object, &ends);
             if (status == IP_OK) status = free_step(arena, index, state, object);
         }
         ip_journal_conclude(arena, status == IP_AGAIN ? IP_OK : status);
     }
+    if (status == IP_CORRUPT) set_aside(arena, index);
     return status;
 }
 
@@ -441,7 +458,7 @@ ip_status ip_directory_sweep(ip_arena *arena) {
         IP_TRY(used_entries(arena, &used));
         for (uint64_t i = 0; i < used; i++) {
             IP_READ(&entry_at(arena, i)->state, state);
-            if (!kind_of(state) || !is_doomed(state)) continue;
+            if (!kind_of(state) || !is_doomed(state) || kind_of(state) == LOST) continue;
             IP_TRY(free_doomed(arena, i));
             found = true;
         }

@@ -382,6 +382,26 @@ static void memory_is_zeroed_and_locks(void) {
     end();
 }
 
+static void a_damaged_object_is_set_aside_once(void) {
+    begin();
+    port q = queue_new(&arena, 0, 0, NULL), other = queue_new(&arena, 0, 0, NULL);
+    OK(put_one(&q, 1, 20));
+    OK(put_one(&other, 1, 20));
+    ip_word *tail = &q.in->tail;
+    atomic_store(tail, atomic_load(tail) ^ 0xFF00); /* its seal is broken */
+    CHECK_EQ(ip_object_release(&arena, q.id, 0), IP_CORRUPT);
+    uint32_t buried;
+    OK(ip_member_reap(&arena, &buried)); /* and that was the last of it */
+    TAKE(&other, 1, 20);
+    OK(ip_object_release(&arena, other.id, 0));
+    port third = queue_new(&arena, 0, 0, NULL);
+    OK(ip_object_release(&arena, third.id, 0));
+    OK(ip_heap_check(&arena));
+    CHECK(heap_used(&arena) > 0); /* given up */
+    OK(ip_member_leave(&arena));
+    ip_arena_detach(&arena);
+}
+
 int main(void) {
     RUN(one_process_puts_and_takes);
     RUN(queue_grows_and_gives_back);
@@ -398,5 +418,6 @@ int main(void) {
     RUN(a_thousand_objects_come_and_go);
     RUN(a_handle_keeps_an_object_that_its_holders_left);
     RUN(memory_is_zeroed_and_locks);
+    RUN(a_damaged_object_is_set_aside_once);
     return 0;
 }
