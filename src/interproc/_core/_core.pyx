@@ -23,9 +23,12 @@ cdef class Arena
 cdef class Handle
 cdef class Encoder
 
-include "arena.pxi"     # arenas, membership, fork
-include "handle.pxi"    # handles on objects; how they travel
-include "serial.pxi"    # objects to messages and back
-include "ring.pxi"      # Queue, Connection
-include "sync.pxi"      # Memory, Number, Mutex, Semaphore, Signal
-include "view.pxi"      # typed windows on memory
+include "arena.pxi"         # arenas, membership
+include "handle.pxi"        # handles on objects; how they travel
+include "lifecycle.pxi"     # fork() and exit
+include "serial.pxi"        # objects to messages and back
+include "ring.pxi"          # putting and taking
+include "queue.pxi"         # Queue
+include "connection.pxi"    # Connection, pipe
+include "sync.pxi"          # Memory, Number, Mutex, Semaphore, Signal
+include "view.pxi"          # typed windows on memory
