@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import queue
@@ -15,6 +16,7 @@ import interproc as mp
 from interproc import _core
 from interproc._core import Arena
 from interproc.errors import ArenaClosed
+from interproc.queues import Queue
 
 CLOSED = (ValueError, OSError)
 
@@ -170,3 +172,24 @@ def test_after_the_last_thing_that_a_process_does(arena: Arena) -> None:
     assert q.get(timeout=10) == 1
     q.put(3)
     assert q.get(timeout=10) == 3
+
+
+def test_an_arena_that_was_dropped() -> None:
+    """The last reference to an arena, by itself or by its objects, gives back its memory and descriptor."""
+
+    def held() -> tuple[int, int]:
+        with open("/proc/self/maps") as maps:
+            return len(os.listdir("/proc/self/fd")), sum("memfd:interproc" in line for line in maps)
+
+    gc.collect()
+    before = held()
+    for _ in range(20):
+        arena = Arena.create(limit=16 << 20)
+        q = Queue(arena=arena)
+        q.put(b"x" * 1_000_000)
+        del arena
+        gc.collect()
+        assert q.get(timeout=SOON) == b"x" * 1_000_000  # the queue keeps it
+        del q
+    gc.collect()
+    assert held() == before
