@@ -51,31 +51,46 @@ cdef extern from *:
     long coarse_ms "ip_coarse_ms"() noexcept nogil
 
 
-cdef list _scratches = []       # idle; a thread takes one for the time of a call
+# What a call needs for its time: the one at hand, nearly always; others are idle in a list.
+cdef _Scratch _scratch_at_hand = None
+cdef list _scratches = []
+cdef Encoder _encoder_at_hand = None
 cdef list _encoders = []
 
 
 cdef inline _Scratch _borrow_scratch():
-    if _scratches:
-        return <_Scratch>_scratches.pop()
-    return _Scratch.__new__(_Scratch)
+    global _scratch_at_hand
+    scratch = _scratch_at_hand
+    if scratch is not None:
+        _scratch_at_hand = None
+        return scratch
+    return <_Scratch>_scratches.pop() if _scratches else _Scratch.__new__(_Scratch)
 
 
 cdef inline int _return_scratch(_Scratch scratch) except -1:
-    if len(_scratches) < 8:
+    global _scratch_at_hand
+    if _scratch_at_hand is None:
+        _scratch_at_hand = scratch
+    elif len(_scratches) < 8:
         _scratches.append(scratch)
     return 0
 
 
 cdef inline Encoder _borrow_encoder():
-    if _encoders:
-        return <Encoder>_encoders.pop()
-    return Encoder.__new__(Encoder)
+    global _encoder_at_hand
+    encoder = _encoder_at_hand
+    if encoder is not None:
+        _encoder_at_hand = None
+        return encoder
+    return <Encoder>_encoders.pop() if _encoders else Encoder.__new__(Encoder)
 
 
 cdef inline int _return_encoder(Encoder encoder) except -1:
+    global _encoder_at_hand
     encoder.clear()
-    if len(_encoders) < 8:
+    if _encoder_at_hand is None:
+        _encoder_at_hand = encoder
+    elif len(_encoders) < 8:
         _encoders.append(encoder)
     return 0
 
