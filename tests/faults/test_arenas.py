@@ -164,9 +164,8 @@ def test_damaged_pickles_of_handles() -> None:
     assert q.get(timeout=SOON) == 1
 
 
-def test_exec_leaves_the_arena() -> None:
+def test_exec_leaves_the_arena(arena: Arena) -> None:
     """Another program in the same process is not a member any more."""
-    arena = Arena.default()
     used, members = arena.used, len(arena.members())
 
     def become_another() -> None:
