@@ -48,6 +48,11 @@ static ip_status allocate(int fd, uint64_t from, uint64_t to) {
 static ip_status map(ip_arena *arena) {
     void *base = mmap(NULL, arena->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, arena->fd, 0);
     if (base == MAP_FAILED) return errno == ENOMEM ? IP_NO_MEMORY : IP_OS_ERROR;
+    struct stat info;
+    if (fstat(arena->fd, &info) == 0) {
+        arena->device = info.st_dev;
+        arena->inode = info.st_ino;
+    }
     arena->base = base;
     arena->header = base;
     ip_fork_add_arena(arena);

@@ -60,6 +60,10 @@ typedef struct ip_arena {
     uint32_t self, generation; /* this process's member slot; generation 0: not a member */
     pid_t pid;
     uint64_t identity[3];
+    const ip_word *state;  /* of the slot, and what it has to be: else others take this process for dead */
+    uint64_t alive;
+    dev_t device;          /* of the file */
+    ino_t inode;
     int life_fd;           /* carries the file lock that tells that this member lives (member.h), or -1 */
     struct ip_arena *next; /* in the list of the process's arenas (fork.h) */
 } ip_arena;

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "directory.h"
@@ -28,7 +29,10 @@ static void in_parent(void) { pthread_mutex_unlock(&lists); }
 
 static void in_child(void) {
     for (ip_arena *arena = arenas; arena; arena = arena->next) {
-        if (arena->life_fd >= 0) close(arena->life_fd); /* the parent's: a copy would make it seem alive */
+        struct stat info; /* the parent's: a copy would make it seem alive; if it is still what it was */
+        if (arena->life_fd >= 0 && fstat(arena->life_fd, &info) == 0 && info.st_dev == arena->device &&
+            info.st_ino == arena->inode)
+            close(arena->life_fd);
         arena->life_fd = -1;
         arena->generation = 0;
     }

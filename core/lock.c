@@ -37,13 +37,22 @@ ip_life ip_owner_life(ip_arena *arena, uint64_t owner) {
     return ip_member_life(arena, (uint32_t)(owner & 0xFFF) - 1, (uint32_t)(owner >> 12 & 0xFFFF));
 }
 
+/* Who was buried alive (it has closed the descriptor that told its life, say) must touch nothing any more. */
+static ip_status still_a_member(ip_arena *arena, ip_lock *lock) {
+    uint64_t state = atomic_load_explicit(arena->state, memory_order_relaxed);
+    if (state == arena->alive) return IP_OK;
+    if (ip_sealed(state)) arena->generation = 0;
+    ip_lock_release(lock);
+    return ip_sealed(state) ? IP_LEFT : IP_CORRUPT;
+}
+
 ip_status ip_lock_try(ip_arena *arena, ip_lock *lock, bool check_owner, bool *inherited) {
     uint64_t owner, me = ip_lock_identity(arena);
     *inherited = false;
     if (!arena->generation) return IP_LEFT;
-    if (ip_swap(&lock->owner, 0, me)) return IP_OK;
+    if (ip_swap(&lock->owner, 0, me)) return still_a_member(arena, lock);
     IP_READ(&lock->owner, owner);
-    if (owner == 0) return ip_swap(&lock->owner, 0, me) ? IP_OK : IP_BUSY;
+    if (owner == 0) return ip_swap(&lock->owner, 0, me) ? still_a_member(arena, lock) : IP_BUSY;
     if (!check_owner) return IP_BUSY;
     ip_life life = ip_owner_life(arena, owner);
     if (life != IP_DEAD) return life == IP_ALIVE ? IP_BUSY : IP_CORRUPT;

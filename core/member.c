@@ -107,6 +107,7 @@ ip_status ip_member_reserve(ip_arena *arena, int *fd, uint32_t *index) {
         uint64_t reserved = ip_seal(pack(IP_RESERVED, next_generation(generation_of(state))));
         if (atomic_compare_exchange_strong(word, &raw, reserved)) {
             FAULT("member.reserved");
+            ip_set(&slot_at(arena, i)->exiting, 0);
             *index = i;
             status = note_used(arena, i + 1);
             if (status == IP_OK) return IP_OK;
@@ -136,6 +137,8 @@ ip_status ip_member_claim(ip_arena *arena, uint32_t index, int fd) {
     FAULT("member.claimed");
     arena->pid = pid;
     arena->self = index;
+    arena->state = &slot->state;
+    arena->alive = ip_seal(pack(IP_MEMBER, generation_of(state)));
     arena->generation = generation_of(state);
     arena->life_fd = fd;
     return IP_OK;
@@ -204,11 +207,14 @@ void ip_member_announce_exit(ip_arena *arena) {
 }
 
 bool ip_member_others(ip_arena *arena) {
-    uint64_t used, exiting;
+    uint64_t used, state, exiting;
     if (!ip_get(&arena->header->members_used, &used) || used > IP_MEMBERS_MAX) return true;
     for (uint32_t i = 0; i < used; i++) {
-        if (i == arena->self || !ip_member_incarnation(arena, i)) continue;
-        if (!ip_get(&slot_at(arena, i)->exiting, &exiting) || !exiting) return true;
+        if (i == arena->self || atomic_load(&slot_at(arena, i)->state) == 0) continue;
+        if (!ip_get(&slot_at(arena, i)->state, &state) || !ip_get(&slot_at(arena, i)->exiting, &exiting)) return true;
+        if ((phase_of(state) != IP_RESERVED && phase_of(state) != IP_MEMBER) || exiting) continue;
+        struct flock lock = byte_of(arena, i, F_WRLCK); /* alone: pids mean nothing across pid namespaces */
+        if (fcntl(arena->fd, F_OFD_GETLK, &lock) != 0 || lock.l_type != F_UNLCK) return true;
     }
     return false;
 }

@@ -9,7 +9,7 @@
 #include "member.h"
 #include "ring_frame.h"
 
-#define WATCHER_PATIENCE_NS (UINT64_C(1000) * 1000 * 1000)
+#define WATCHER_PATIENCE_NS (UINT64_C(300) * 1000 * 1000)
 
 uint64_t ip_ring_body_size(int kind) {
     return ip_object_size(kind == IP_PIPE ? 2 : 1) + (kind == IP_PIPE ? 2 : 1) * sizeof(ip_ring);
@@ -173,9 +173,10 @@ static bool has_seen(const void *context) {
 }
 
 void ip_ring_await_watchers(ip_arena *arena, ip_ring *ring) {
+    uint64_t deadline = ip_now_ns() + WATCHER_PATIENCE_NS; /* for all of them together */
     for (unsigned i = 0; i < IP_WATCHERS; i++) {
         awaited a = {ring, &ring->watchers[i]};
-        uint64_t who, deadline = ip_now_ns() + WATCHER_PATIENCE_NS;
+        uint64_t who;
         bool slept = false;
         while (!has_seen(&a)) {
             if (ip_event_wait(&ring->raised, has_seen, &a, deadline, &slept)) break;

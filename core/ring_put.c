@@ -224,7 +224,8 @@ ip_status ip_ring_put(ip_arena *arena, ip_object *object, ip_ring *ring, int rea
     IP_TRY(ip_lock_take(arena, &ring->put_lock, patience));
     ip_status status = put_locked(arena, object, ring, readers_end, messages, n, put);
     ip_lock_release(&ring->put_lock);
-    if (*put) ip_event_notify(&ring->items, *put > 1 ? INT_MAX : 1);
+    /* watchers sleep there too, and each is to raise its descriptor */
+    if (*put) ip_event_notify(&ring->items, *put > 1 || ip_ring_is_watched(ring) ? INT_MAX : 1);
     return status;
 }
 

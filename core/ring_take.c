@@ -245,7 +245,10 @@ ip_status ip_ring_take(ip_arena *arena, ip_object *object, ip_ring *ring, int wr
     ip_status status =
         take_locked(arena, object, ring, writers_end, scratch, scratch_size, messages, max, taken);
     ip_lock_release(&ring->get_lock);
-    if (*taken) ip_event_notify(&ring->space, *taken > 1 ? INT_MAX : 1);
+    if (*taken) {
+        ip_event_notify(&ring->space, *taken > 1 ? INT_MAX : 1);
+        if (ip_ring_is_watched(ring)) ip_event_notify(&ring->raised, INT_MAX); /* it may be empty: nothing to wait for */
+    }
     return status;
 }
 

@@ -138,10 +138,14 @@ void ip_watch_stop(ip_watch *w) {
     pthread_cond_signal(&w->changed);
     pthread_mutex_unlock(&w->mutex);
     if (running) {
-        atomic_fetch_add(&w->ring->items.seq, 1); /* a spurious wake-up, so that the thread looks at stopping */
-        atomic_store(&w->ring->items.sleepers, 1);
-        ip_event_notify(&w->ring->items, 0x7FFFFFFF);
-        pthread_join(w->thread, NULL);
+        struct timespec soon;
+        do { /* spurious wake-ups until the thread has looked at stopping: one may come just before it sleeps */
+            atomic_store(&w->ring->items.sleepers, 1);
+            ip_event_notify(&w->ring->items, INT_MAX);
+            clock_gettime(CLOCK_REALTIME, &soon);
+            soon.tv_nsec += 1000 * 1000;
+            if (soon.tv_nsec >= 1000000000) soon.tv_sec++, soon.tv_nsec -= 1000000000;
+        } while (pthread_timedjoin_np(w->thread, NULL, &soon) == ETIMEDOUT);
         if (w->place) ip_ring_unwatch(w->place);
     }
     ip_fork_remove_watch(w);

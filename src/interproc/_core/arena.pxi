@@ -3,7 +3,6 @@
 import fcntl as _fcntl
 import os as _os
 import threading as _threading
-import time as _time
 import weakref as _weakref
 from multiprocessing import reduction as _reduction
 from multiprocessing.context import get_spawning_popen as _get_spawning_popen
@@ -34,8 +33,7 @@ cdef object _error(int status, Arena arena, object what):
             "as others may come")
     if status == IP_LEFT:
         if _exiting and _threading.current_thread().daemon:
-            while True:     # the interpreter ends it with the process; a traceback would only be noise
-                _time.sleep(3600)
+            return SystemExit()     # ends the thread, and gives back what it has locked, without a word
         return _errors.ArenaClosed(f"{what}: this process has left the arena (it is exiting, or its place was lost)")
     if status == IP_EXISTS:
         return _errors.HandleError(f"{what}: the name is taken by an object of another kind; choose another name")
@@ -102,6 +100,7 @@ cdef class Arena:
             ip_member_leave(&self.c)
             self._remove_file_if_last()
         finally:
+            _fcntl.flock(lock, _fcntl.LOCK_UN)     # now, whoever has inherited the descriptor
             _os.close(lock)
         return 0
 
@@ -121,7 +120,8 @@ cdef class Arena:
                 ip_member_announce_exit(&self.c)
                 self._remove_file_if_last()
             finally:
-                _os.close(lock)
+                _fcntl.flock(lock, _fcntl.LOCK_UN)     # now, whoever has inherited the descriptor
+            _os.close(lock)
         self.c.generation = 0
         return 0
 
@@ -145,7 +145,9 @@ cdef class Arena:
         """
         global _default
         if _default is None:
-            _default = Arena.create()
+            made = Arena.create()
+            if _default is None:    # else another thread was faster
+                _default = made
         return _default
 
     @staticmethod

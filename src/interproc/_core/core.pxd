@@ -32,6 +32,7 @@ cdef extern from "lock.h" nogil:
 cdef extern from "arena.h" nogil:
     enum: IP_MEMBERS_MAX
     ctypedef struct ip_header:
+        ip_lock lock
         ip_word heap_used, heap_committed
     ctypedef struct ip_arena:
         unsigned char *base

@@ -60,13 +60,17 @@ cdef class Handle:
         self.name = name
         self.kind = kind
         status = ip_member_reap_sometimes(&a.c)
-        if status == IP_OK:
+        if status == IP_OK and raw:     # with the GIL: another thread may be about to let go of the same object
             status = ip_object_open(&a.c, kind, ends, hold_mask, body_size, <const char *>raw, len(raw), make, context,
                                     &self.c_id, &self.object, &created)
-            if status == IP_NO_MEMORY:      # the dead may have left something
-                a.reap()
-                status = ip_object_open(&a.c, kind, ends, hold_mask, body_size, <const char *>raw, len(raw), make,
-                                        context, &self.c_id, &self.object, &created)
+        elif status == IP_OK:
+            with nogil:
+                status = ip_object_open(&a.c, kind, ends, hold_mask, body_size, NULL, 0, make, context, &self.c_id,
+                                        &self.object, &created)
+        if status == IP_NO_MEMORY:      # the dead may have left something
+            a.reap()
+            status = ip_object_open(&a.c, kind, ends, hold_mask, body_size, <const char *>raw, len(raw), make, context,
+                                    &self.c_id, &self.object, &created)
         if status:
             self.object = NULL
             raise _error(status, a, f"creating a {type(self).__name__}" + (f" named {name!r}" if name else ""))
@@ -115,7 +119,8 @@ cdef class Handle:
         return 0
 
     cdef inline int _exit(self) except -1:
-        self.users -= 1
+        if self.users > 0:      # not those that a fork() has left behind
+            self.users -= 1
         if self.users == 0 and self.closed and self.open:
             self.open = False
             self._let_go()

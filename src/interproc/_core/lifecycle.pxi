@@ -20,14 +20,18 @@ def _before_fork():
     cdef int status
     Arena.default()
     kept = _forking[_threading.get_ident()] = list(_arenas.values())    # none goes while its place is kept
+    error = None
     for arena in kept:
         if arena.c.generation == 0:
             continue
-        status = ip_fork_prepare(&arena.c)
+        with nogil:
+            status = ip_fork_prepare(&arena.c)
         if status == IP_CROWDED and arena.reap():
             status = ip_fork_prepare(&arena.c)
-        if status:
-            raise _error(status, arena, "a place for the child of fork()")
+        if status and error is None:    # the child will be in the others
+            error = _error(status, arena, "a place for the child of fork()")
+    if error is not None:
+        raise error
 
 
 def _after_fork_in_parent():

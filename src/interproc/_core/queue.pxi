@@ -61,8 +61,8 @@ cdef class Queue(_RingHandle):
     def put_many(self, objs, timeout=None):
         """Puts the objects in order, many at a time; returns how many.
 
-        Those that an iterable has given are put when it is exhausted, fails, or makes one wait for the next. When the time
-        is over or the queue is shut down, raises as put() does; the exception's `put` tells how many were put.
+        Those that an iterable has given are put when there are many, when it is exhausted or fails, or when the next one
+        comes some milliseconds later (so an iterable must not wait for the answer to what it has just given). When the time is over or the queue is shut down, raises as put() does; the exception's `put` tells how many were put.
         """
         cdef ip_outgoing *messages
         cdef Encoder encoder
@@ -170,7 +170,8 @@ cdef class Queue(_RingHandle):
     def get_many(self, n, block=True, timeout=None, *, copy=True):
         """Takes at least one and at most n items, those that are there; waits only for the first. Raises as get().
 
-        When one of several cannot be unpickled, the exception's `items` has the others.
+        When some of several cannot be unpickled, the first's exception is raised; its `items` has those that could be,
+        its `errors` the exceptions of all.
         """
         cdef unsigned taken, i
         cdef Py_ssize_t wanted = _index(n)
@@ -181,11 +182,11 @@ cdef class Queue(_RingHandle):
             raise ValueError(f"get_many takes a number of items from 1, not {n}")
         deadline = _deadline(timeout) if block else 1
         items = []
-        error = None
+        errors = []
         self._enter()
         scratch = _borrow_scratch()
         try:
-            while len(items) < wanted and error is None:
+            while len(items) < wanted and not errors:
                 taken = 0
                 status = self._take(scratch, min(wanted - len(items), <Py_ssize_t>BATCH), deadline, &taken)
                 if status:
@@ -197,15 +198,15 @@ cdef class Queue(_RingHandle):
                     try:
                         items.append(self._decode(&scratch.messages[i], copy))
                     except BaseException as failure:
-                        if error is None:
-                            error = failure
-            if error is not None:
-                raise error
+                        errors.append(failure)
+            if errors:
+                raise errors[0]
             return items
         except BaseException as failure:
-            if items:
+            if items or errors:
                 try:
                     failure.items = items
+                    failure.errors = errors
                 except Exception:
                     pass
             raise

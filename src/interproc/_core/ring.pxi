@@ -11,7 +11,7 @@ cdef enum:
     BATCH = 128                 # messages taken or put at once
     HANDLES_LIMIT = 900
     WITHOUT_GIL = 256 << 10     # bytes from which on a copy lets other threads run
-    BUSY_PATIENCE = 100000000   # ns: how long a lock that is held for nanoseconds is tried for at least, whatever the timeout
+    BUSY_PATIENCE = 100000000   # ns: how long one owner of a lock that is held for nanoseconds is waited for at least
     LOOK_AFTER = 40000000       # ns: how often a sender looks whether the other side lives
 
 
@@ -114,11 +114,26 @@ cdef extern from "Python.h":
     int PyBuffer_FillInfo(Py_buffer *view, object exporter, void *buf, Py_ssize_t len, int readonly, int flags) except -1
 
 
+cdef struct _Busy:
+    uint64_t owners     # who held the locks at the last look
+    uint64_t until      # when patience with them ends
+
+
 cdef class _RingHandle(Handle):
     """What queues and connections have in common: putting to a ring and taking from one."""
     cdef ip_ring *in_ring       # taken from, or NULL
     cdef ip_ring *out_ring      # put to, or NULL
     cdef int other_end          # the end whose vacancy ends this one's waits, or -1
+
+    cdef void _note_busy(self, _Busy *busy, ip_lock *lock) noexcept:
+        """That others hold a lock, one after the other, is no reason to give up, whatever the timeout; that one holds it
+        for long (it was stopped) is. Also if it is the arena's lock."""
+        cdef uint64_t owners = self.arena.c.header.lock.owner
+        if lock != NULL:
+            owners ^= lock.owner
+        if busy.until == 0 or owners != busy.owners:
+            busy.until = ip_now_ns() + BUSY_PATIENCE
+        busy.owners = owners
 
     cdef ip_watch *_make_watch(self) except NULL:
         cdef ip_watch *watch
@@ -155,10 +170,13 @@ cdef class _RingHandle(Handle):
     cdef int _take_waiting(self, _Scratch scratch, unsigned max, uint64_t deadline, unsigned *taken, int status) except -1:
         cdef cbool slept = False, ready, held, lock_slept = False
         cdef ip_patience patience
-        # A lock that another has for a moment is no reason to say that there is nothing.
-        cdef uint64_t now, busy_until = ip_now_ns() + BUSY_PATIENCE
+        cdef uint64_t now
+        cdef _Busy busy
+        busy.until = 0
         while True:
             patience = IP_NOW
+            if status == IP_BUSY:
+                self._note_busy(&busy, &self.in_ring.get_lock)
             if status == IP_AGAIN:
                 with nogil:
                     ready = ip_ring_wait_items(self.object, self.in_ring, self.other_end, deadline, &slept)
@@ -166,7 +184,7 @@ cdef class _RingHandle(Handle):
                         ip_object_check_holders(&self.arena.c, self.object, <unsigned>self.other_end, &held)
             else:
                 with nogil:
-                    ready = ip_lock_wait(&self.in_ring.get_lock, max_u64(deadline, busy_until), &lock_slept)
+                    ready = ip_lock_wait(&self.in_ring.get_lock, max_u64(deadline, busy.until), &lock_slept)
                 if not ready:
                     patience = IP_INHERIT
             PyErr_CheckSignals()
@@ -179,7 +197,7 @@ cdef class _RingHandle(Handle):
                 return status
             if deadline != UINT64_MAX:
                 now = ip_now_ns()
-                if now >= deadline and (status == IP_AGAIN or now >= busy_until):
+                if now >= deadline and (status == IP_AGAIN or now >= busy.until):
                     return IP_AGAIN
 
     cdef object _decode(self, ip_incoming *message, bint copy):
@@ -265,7 +283,8 @@ cdef class _RingHandle(Handle):
         cdef int status
         cdef unsigned i
         cdef bint reaped = False
-        cdef uint64_t busy_until = 0
+        cdef _Busy busy
+        busy.until = 0
         joined = None
         if n > IP_PIECES_MAX or 16 * message.n_handles + 8 * n > IP_INLINE_MAX - 64:
             # The frame has the size of each piece, as each is summed by itself: join them.
@@ -296,9 +315,8 @@ cdef class _RingHandle(Handle):
             with nogil:
                 pass
             PyErr_CheckSignals()
-            if not busy_until:
-                busy_until = ip_now_ns() + BUSY_PATIENCE
-            if ip_now_ns() >= max_u64(deadline, busy_until):
+            self._note_busy(&busy, NULL)
+            if ip_now_ns() >= max_u64(deadline, busy.until):
                 return IP_AGAIN
 
     cdef int _send(self, ip_outgoing *messages, unsigned n, uint64_t deadline, unsigned *put) except -1:
@@ -314,6 +332,8 @@ cdef class _RingHandle(Handle):
         if status == IP_NO_MEMORY and self.arena.reap():
             self._check()
             status = ip_ring_put(&self.arena.c, self.object, self.out_ring, self.other_end, messages, n, IP_NOW, put)
+            if status == IP_BUSY or (status == IP_AGAIN and deadline != 1):
+                status = self._send_waiting(messages, n, deadline, put, status)
         if status == IP_OK and ip_ring_is_watched(self.out_ring):
             with nogil:
                 ip_ring_await_watchers(&self.arena.c, self.out_ring)
@@ -324,16 +344,20 @@ cdef class _RingHandle(Handle):
     cdef int _send_waiting(self, ip_outgoing *messages, unsigned n, uint64_t deadline, unsigned *put, int status) except -1:
         cdef cbool slept = False, ready, held
         cdef ip_patience patience
-        cdef uint64_t size = messages[0].size, now, busy_until = ip_now_ns() + BUSY_PATIENCE
+        cdef uint64_t size = messages[0].size, now
+        cdef _Busy busy
+        busy.until = 0
         while True:
             patience = IP_NOW
+            if status == IP_BUSY:
+                self._note_busy(&busy, &self.out_ring.put_lock)
             with nogil:
                 if status == IP_AGAIN:
                     ready = ip_ring_wait_space(self.object, self.out_ring, self.other_end, size, deadline, &slept)
                     if not ready and self.other_end >= 0:
                         ip_object_check_holders(&self.arena.c, self.object, <unsigned>self.other_end, &held)
                 else:
-                    ready = ip_lock_wait(&self.out_ring.put_lock, max_u64(deadline, busy_until), &slept)
+                    ready = ip_lock_wait(&self.out_ring.put_lock, max_u64(deadline, busy.until), &slept)
                     if not ready:
                         patience = IP_INHERIT
             PyErr_CheckSignals()
@@ -343,7 +367,7 @@ cdef class _RingHandle(Handle):
                 return status
             if deadline != UINT64_MAX:
                 now = ip_now_ns()
-                if now >= deadline and (status == IP_AGAIN or now >= busy_until):
+                if now >= deadline and (status == IP_AGAIN or now >= busy.until):
                     return IP_AGAIN
 
     cdef int _put_one(self, object obj, uint64_t deadline) except -1:

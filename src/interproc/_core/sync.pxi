@@ -60,6 +60,9 @@ cdef class _MemoryHandle(Handle):
                     free_now = ip_lock_wait(&self.memory.lock, deadline, &slept)
                     status = ip_mutex_try(&self.arena.c, self.memory, recursive, not free_now, &inherited)
                 if status == IP_OK:
+                    if self.closed:     # meanwhile, by another thread: what _exit() lets go of must not be locked
+                        ip_mutex_release(&self.arena.c, self.memory, recursive)
+                        self._check()
                     break
                 PyErr_CheckSignals()
                 self._check()
@@ -385,6 +388,9 @@ cdef class Semaphore(_MemoryHandle):
                     ip_semaphore_wait(semaphore, deadline, &slept)
                     status = ip_semaphore_try(semaphore)
                 if status == IP_OK:
+                    if self.closed:
+                        ip_semaphore_release(semaphore, 1)
+                        self._check()
                     break
                 PyErr_CheckSignals()
                 self._check()
