@@ -7,6 +7,7 @@
 #include "heap.h"
 #include "member.h"
 #include "ring.h"
+#include "table.h"
 
 #define DOOMED 0x80u
 #define LOST 0x7F /* the kind of a doomed object that cannot be freed since it is damaged */
@@ -395,6 +396,7 @@ static ip_status free_step(ip_arena *arena, uint64_t index, uint64_t state, ip_o
         ip_status status = ip_ring_dismantle(arena, object, kind);
         if (status != IP_OK) return status;
     }
+    if (kind == IP_TABLE) IP_TRY(ip_table_dismantle(arena, object));
     IP_READ(&object->name, name_at);
     IP_READ(&entry_at(arena, index)->body, body_at);
     if (name_at) IP_TRY(ip_heap_free(arena, name_at, &freed_name));

@@ -21,7 +21,7 @@
 
 #include "arena.h"
 
-enum { IP_QUEUE = 1, IP_PIPE = 2, IP_MEMORY = 3, IP_KINDS = 4 };
+enum { IP_QUEUE = 1, IP_PIPE = 2, IP_MEMORY = 3, IP_TABLE = 4, IP_KINDS = 5 };
 
 #define IP_HOLDER_BITS 48u
 #define IP_HOLDER_WORDS (IP_MEMBERS_MAX / IP_HOLDER_BITS)

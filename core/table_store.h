@@ -1,0 +1,47 @@
+/* table_store.h: the arrays of a table, for the files that make it up: an index that leads to entries in their order. */
+#ifndef IP_TABLE_STORE_H
+#define IP_TABLE_STORE_H
+
+#include "table_cell.h"
+
+#define POSITION_BITS 28u
+#define LOW28 ((UINT64_C(1) << POSITION_BITS) - 1)
+
+typedef struct { /* a store, read and checked */
+    uint64_t arrays, slots, capacity, used, end;
+    ip_word *index, *entries;
+} ip_store_view;
+
+typedef struct {
+    bool found;
+    uint64_t slot;     /* where the key may be inserted, if it was not found */
+    uint64_t position; /* of its entry, if it was */
+    ip_cell cell;
+} ip_table_place;
+
+/* The 28 bits of a hash that a slot keeps. */
+static inline uint64_t ip_store_tag(uint64_t hash) { return hash * UINT64_C(0x9E3779B97F4A7C15) >> 36; }
+
+/* Under the table's lock. */
+
+ip_status ip_store_read(ip_arena *arena, const ip_table_store *store, ip_store_view *s);
+ip_status ip_store_find(ip_arena *arena, const ip_store_view *s, const ip_table_key *key, ip_table_place *p);
+/* Swaps in arrays without holes, for the entries there are and half as many more. IP_CROWDED: there is no larger size. */
+ip_status ip_store_rebuild(ip_arena *arena, ip_table *table, const ip_store_view *s);
+/* Frees what was cleared, by whomever. */
+ip_status ip_store_tidy(ip_arena *arena, ip_table *table);
+
+/* Waits for the arena lock, at most for a moment: IP_BUSY. */
+ip_status ip_store_take_arena(ip_arena *arena);
+/* Ends a change under the arena lock, which it releases: undoes it unless the status is IP_OK; else commits, or, if `changes` is
+ * not NULL, publishes one more there. Then gives idle memory back. */
+ip_status ip_store_conclude(ip_arena *arena, ip_status status, ip_word *changes, const ip_range *freed);
+/* Under the arena lock: one step of freeing all that a store has; commits. IP_AGAIN: there is more. */
+ip_status ip_store_drop_step(ip_arena *arena, ip_table_store *store);
+
+/* Checks all entries and their sums; how many there are, and how many of them lie in slabs. */
+ip_status ip_store_check_entries(ip_arena *arena, const ip_store_view *s, uint64_t *n, uint64_t *small);
+/* Checks the index; how many of its slots lead to entries. */
+ip_status ip_store_check_index(const ip_store_view *s, uint64_t *leading);
+
+#endif
