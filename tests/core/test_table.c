@@ -388,46 +388,11 @@ static void running_out_changes_nothing(void) {
     end();
 }
 
-/* ---- several processes ---- */
-
-static void processes_share_it(void) {
-    enum { PROCESSES = 3, ROUNDS = STEPS / 100 };
-    begin(64);
-    table t = table_new(&arena);
-    uint64_t value, size;
-    ip_table_outcome outcome;
-    set_when(&t, 0, 0, 20, IP_TABLE_ALWAYS, 0, 0);
-    pid_t pids[PROCESSES];
-    ip_table_state seen = look(&t);
-    for (int p = 0; p < PROCESSES; p++) {
-        pids[p] = fork_member(&arena);
-        if (pids[p]) continue;
-        for (int i = 0; i < ROUNDS; i++) { /* each adds one to a common count, and has keys of its own */
-            do {
-                OK(get(&t, 0, &value, &size));
-                OK(try_set(&t, 0, value + 1, 20, IP_TABLE_IF_EQUAL, value, 20, &outcome));
-            } while (outcome == IP_TABLE_REFUSED);
-            uint64_t key = (uint64_t)(p + 1) * 1000 + (uint64_t)i % 300;
-            set_when(&t, key, (uint64_t)i, (uint64_t)i % 700, IP_TABLE_ALWAYS, 0, 0);
-            if (i % 3 == 0) OK(pop(&t, key, &value, &size));
-        }
-        _exit(0);
-    }
-    bool slept = false;
-    while (!ip_table_wait(t.table, seen.changes, UINT64_MAX, &slept)) continue;
-    for (int p = 0; p < PROCESSES; p++) CHECK_EQ(child_end(pids[p]), CHILD_DONE);
-    CHECK(!ip_table_wait(t.table, look(&t).changes, 0, &slept));
-    OK(get(&t, 0, &value, &size));
-    CHECK_EQ(value, PROCESSES * ROUNDS);
-    OK(ip_table_check(&arena, t.table));
-    OK(ip_object_release(&arena, t.id, 0));
-    uint32_t buried;
-    OK(ip_member_reap(&arena, &buried));
-    end();
-}
+/* ---- several processes, several threads ---- */
 
 static table common;
 
+/* Adds one to a common count, many times, and has keys of its own, from *context on. */
 static void *add_ones(void *context) {
     uint64_t value, size, key = *(uint64_t *)context;
     ip_table_outcome outcome;
@@ -441,6 +406,34 @@ static void *add_ones(void *context) {
         if (i % 70 == 0) look(&common);
     }
     return NULL;
+}
+
+static void processes_share_it(void) {
+    enum { PROCESSES = 3 };
+    begin(64);
+    table t = common = table_new(&arena);
+    uint64_t value, size;
+    set_when(&t, 0, 0, 20, IP_TABLE_ALWAYS, 0, 0);
+    pid_t pids[PROCESSES];
+    ip_table_state seen = look(&t);
+    for (int p = 0; p < PROCESSES; p++) {
+        pids[p] = fork_member(&arena);
+        if (pids[p]) continue;
+        uint64_t mine = 1000 * (uint64_t)(p + 1);
+        add_ones(&mine);
+        _exit(0);
+    }
+    bool slept = false;
+    while (!ip_table_wait(t.table, seen.changes, UINT64_MAX, &slept)) continue;
+    for (int p = 0; p < PROCESSES; p++) CHECK_EQ(child_end(pids[p]), CHILD_DONE);
+    CHECK(!ip_table_wait(t.table, look(&t).changes, 0, &slept));
+    OK(get(&t, 0, &value, &size));
+    CHECK_EQ(value, PROCESSES * (STEPS / 100));
+    OK(ip_table_check(&arena, t.table));
+    OK(ip_object_release(&arena, t.id, 0));
+    uint32_t buried;
+    OK(ip_member_reap(&arena, &buried));
+    end();
 }
 
 static void threads_share_it(void) {
