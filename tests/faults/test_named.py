@@ -182,6 +182,19 @@ def test_a_stale_file_is_taken_over(party: Any, runtime: Path, count: int) -> No
     until(lambda: files(runtime) == [], "the file is gone", 10)
 
 
+def test_what_the_killed_have_left_goes_when_any_name_is_opened(party: Any, runtime: Path) -> None:
+    dead, alive, other = party(), party(), party()
+    dead.say("q = mp.Queue(name='first/jobs')")
+    alive.say("q = mp.Queue(name='second/jobs')")
+    alive.say("q.put('here')")
+    dead.die()
+    assert {file.name for file in files(runtime)} == {"first.arena", "second.arena"}
+    other.say("q = mp.Queue(name='third/jobs')")
+    assert {file.name for file in files(runtime)} == {"second.arena", "third.arena"}
+    other.say("r = mp.Queue(name='second/jobs')")
+    assert other.say("r.get(timeout=20)") == "'here'"
+
+
 def test_one_of_several_is_killed(party: Any, runtime: Path) -> None:
     a, b = party(), party()
     a.say("q = mp.Queue(name='jobs')")

@@ -176,8 +176,8 @@ cdef class Arena:
     def open(str name, limit=None):
         """Opens the named arena, or creates it with that limit in bytes; unrelated processes of this user meet there.
 
-        It is a file of mode 0600 in the user's runtime directory; the last member out removes it, and one that all members
-        were killed in is replaced.
+        It is a file of mode 0600 in the user's runtime directory; the last member out removes it. One that all members
+        were killed in is removed by whoever opens the same or another name next.
         """
         cdef Arena arena, known
         from interproc import settings
@@ -195,6 +195,7 @@ cdef class Arena:
                     raise
                 if arena is not None:
                     arena._register()
+                    _sweep(path)
                     return arena
                 _os.close(fd)
 
@@ -419,6 +420,33 @@ cdef Arena _open_named(int fd, str path, str name, object limit):
         return arena
     finally:
         _fcntl.flock(fd, _fcntl.LOCK_UN)
+
+
+cdef int _sweep(str mine) except -1:
+    """Removes the files of other named arenas whose members were all killed: nobody may come for their names again."""
+    cdef Arena arena
+    folder = _os.path.dirname(mine)
+    for name in _os.listdir(folder):
+        path = _os.path.join(folder, name)
+        if path == mine or not name.endswith(".arena"):
+            continue
+        arena = Arena.__new__(Arena)
+        try:
+            fd = _os.open(path, _os.O_RDWR | _os.O_CLOEXEC | _os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            _fcntl.flock(fd, _fcntl.LOCK_EX | _fcntl.LOCK_NB)   # else somebody is just opening or leaving it
+            if _is_at(fd, path) and ip_arena_attach(&arena.c, fd) == IP_OK:
+                if not ip_member_others(&arena.c):
+                    _os.unlink(path)
+                arena.c.fd = -1     # closed below
+                ip_arena_detach(&arena.c)
+        except OSError:
+            pass
+        finally:
+            _os.close(fd)
+    return 0
 
 
 cdef bint _is_at(int fd, str path):
