@@ -385,7 +385,7 @@ def test_interrupted_at_random(side: str) -> None:
             except KeyboardInterrupt:
                 inside = False
                 count[1] += 1
-            except AssertionError:  # interrupted while wait() takes the lock back, which then is not there to release
+            except AssertionError:  # interrupted while wait() takes the lock back: it is not there to release
                 inside = False
                 assert side == "condition"
                 count[1] += 1
