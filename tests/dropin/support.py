@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,23 @@ def bounded(target: Callable[..., Any], args: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(CHILD_LIMIT)
     target(*args)
+
+
+def in_thread(call: Any) -> Any:
+    """What `call()` returns, or the exception it raises, in another thread."""
+    result: list[Any] = []
+
+    def run() -> None:
+        try:
+            result.append(call())
+        except Exception as error:
+            result.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(SOON)
+    assert result, "the call did not end"
+    return result[0]
 
 
 class Crew:

@@ -8,27 +8,10 @@ from typing import Any
 
 import pytest
 
-from .support import NEVER, SOON, Crew
+from .support import NEVER, SOON, Crew, in_thread
 
 LOCKS = ["Lock", "RLock"]
 SEMAPHORES = ["Semaphore", "BoundedSemaphore"]
-
-
-def in_thread(call: Any) -> Any:
-    """What `call()` returns, or the exception it raises, in another thread."""
-    result: list[Any] = []
-
-    def run() -> None:
-        try:
-            result.append(call())
-        except Exception as error:
-            result.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(SOON)
-    assert result, "the call did not end"
-    return result[0]
 
 
 # What children run.

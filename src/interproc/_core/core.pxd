@@ -13,7 +13,6 @@ cdef extern from "status.h":
 
 cdef extern from "word.h" nogil:
     ctypedef uint64_t ip_word
-    uint64_t IP_PAYLOAD_MAX
     cbool ip_get(const ip_word *word, uint64_t *payload)
 
 cdef extern from "event.h" nogil:
@@ -65,7 +64,7 @@ cdef extern from "member.h" nogil:
     int ip_member_list(ip_arena *arena, ip_member_info *infos, int max)
 
 cdef extern from "directory.h" nogil:
-    enum: IP_QUEUE, IP_PIPE, IP_MEMORY, IP_NAME_MAX
+    enum: IP_QUEUE, IP_PIPE, IP_MEMORY
     ctypedef struct ip_object:
         pass
     ctypedef struct ip_id:
@@ -95,7 +94,7 @@ cdef extern from "heap.h" nogil:
 
 cdef extern from "ring.h" nogil:
     uint64_t IP_INLINE_MAX
-    enum: IP_PIECES_MAX, IP_HANDLES_MAX
+    enum: IP_PIECES_MAX
     ctypedef struct ip_ring:
         ip_lock put_lock, get_lock
         ip_event items, space, done

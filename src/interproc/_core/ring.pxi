@@ -251,7 +251,6 @@ cdef class _RingHandle(Handle):
     cdef int _fill(self, Encoder encoder, _Scratch scratch, uint64_t deadline, ip_outgoing *message) except -1:
         """Describes the encoded message; a large one is copied into a block, which the caller drops if it is not put.
         IP_AGAIN when the time is over."""
-        cdef int status
         cdef unsigned i
         cdef uint64_t at = 0
         cdef Handle handle
