@@ -4,7 +4,7 @@
  */
 #include <sys/mman.h>
 
-#include "world.h"
+#include "snapshot.h"
 
 #if defined(UNDER_TSAN)
 enum { STRIDE = 53 };
@@ -184,24 +184,6 @@ typedef struct {
     bool each_bit;
 } range;
 
-/* The regions, as far as they are in use, and as they were: reading beyond would commit what is sparse. */
-static struct {
-    uint64_t from, size;
-    unsigned char *copy;
-} regions[4];
-
-static void save(unsigned i, uint64_t from, uint64_t to) {
-    regions[i].from = from;
-    regions[i].size = to - from;
-    regions[i].copy = malloc(to - from);
-    CHECK(regions[i].copy);
-    memcpy(regions[i].copy, arena.base + from, to - from);
-}
-
-static void restore(void) {
-    for (unsigned i = 0; i < 4; i++) memcpy(arena.base + regions[i].from, regions[i].copy, regions[i].size);
-}
-
 static bool is_users(uint64_t at) {
     uint64_t data = ip_offset_of(&arena, memory->data);
     return at >= data && at < data + 100;
@@ -217,7 +199,7 @@ static void try_change(uint64_t at, unsigned char change) {
     arena.base[at] ^= change;
     use_everything(shared->tried % 8 != 0);
     arena = before; /* it has left */
-    restore();
+    restore_snapshot(&arena);
     shared->tried++;
     shared->found += corrupt;
     if (failed) {
@@ -265,7 +247,7 @@ static void try_all(const char *what, range r) {
                 (unsigned long long)(shared->at - r.from), (unsigned long long)shared->change,
                 WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
         CHECK(++failures < 5);
-        restore();
+        restore_snapshot(&arena);
         from = shared->at + r.stride;
     }
     printf("  %s: %llu changes, %llu noticed\n", what, (unsigned long long)(shared->tried - tried),
@@ -274,10 +256,7 @@ static void try_all(const char *what, range r) {
 }
 
 static void save_all(void) {
-    save(0, 0, arena.directory);
-    save(1, arena.directory, arena.directory + IP_PAGE);
-    save(2, arena.chunks, arena.chunks + IP_PAGE);
-    save(3, arena.heap, word_of(&arena.header->heap_top));
+    take_snapshot(&arena);
     shared->tried = shared->found = 0;
     pid_t pid = fork_double();
     if (pid == 0) {
@@ -291,7 +270,7 @@ static void save_all(void) {
 
 static void forget_all(void) {
     CHECK_EQ(failures, 0);
-    for (unsigned i = 0; i < 4; i++) free(regions[i].copy);
+    free_snapshot();
     OK(ip_member_leave(&arena));
     ip_arena_detach(&arena);
 }

@@ -1,6 +1,7 @@
 /* test_table_damage.c: change any byte of a table: each operation says that it is damaged or gives the right answer. */
 #include <sys/mman.h>
 
+#include "snapshot.h"
 #include "table_world.h"
 
 #if defined(UNDER_TSAN)
@@ -152,23 +153,6 @@ static struct {
     uint64_t at, change, tried, found;
 } *shared;
 
-static struct {
-    uint64_t from, size;
-    unsigned char *copy;
-} regions[4];
-
-static void save(unsigned i, uint64_t from, uint64_t to) {
-    regions[i].from = from;
-    regions[i].size = to - from;
-    regions[i].copy = malloc(to - from);
-    CHECK(regions[i].copy);
-    memcpy(regions[i].copy, arena.base + from, to - from);
-}
-
-static void restore(void) {
-    for (unsigned i = 0; i < 4; i++) memcpy(arena.base + regions[i].from, regions[i].copy, regions[i].size);
-}
-
 static void try_change(uint64_t at, unsigned char change) {
     ip_arena before = arena;
     shared->at = at;
@@ -179,7 +163,7 @@ static void try_change(uint64_t at, unsigned char change) {
     arena.base[at] ^= change;
     use_everything((unsigned)shared->tried);
     arena = before; /* it has left */
-    restore();
+    restore_snapshot(&arena);
     shared->tried++;
     shared->found += corrupt;
     if (failed) {
@@ -214,7 +198,7 @@ static void try_all(uint64_t from, uint64_t to, uint64_t stride) {
                 (unsigned long long)(shared->at - from), (unsigned long long)shared->change, (unsigned long long)shared->tried,
                 WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
         CHECK(++failures < 5);
-        restore();
+        restore_snapshot(&arena);
         start = shared->at + stride;
     }
     CHECK_EQ(failures, 0);
@@ -223,10 +207,7 @@ static void try_all(uint64_t from, uint64_t to, uint64_t stride) {
 
 static void try_all_of_the_heap(uint64_t stride) {
     uint64_t top = word_of(&arena.header->heap_top);
-    save(0, 0, arena.directory);
-    save(1, arena.directory, arena.directory + IP_PAGE);
-    save(2, arena.chunks, arena.chunks + IP_PAGE);
-    save(3, arena.heap, top);
+    take_snapshot(&arena);
     shared->tried = shared->found = 0;
     pid_t pid = fork_double();
     if (pid == 0) {
@@ -236,7 +217,7 @@ static void try_all_of_the_heap(uint64_t stride) {
     CHECK_EQ(child_end(pid), CHILD_DONE);
     CHECK_EQ(shared->found, 0);
     try_all(arena.heap, top, stride);
-    for (unsigned i = 0; i < 4; i++) free(regions[i].copy);
+    free_snapshot();
     OK(ip_member_leave(&arena));
     ip_arena_detach(&arena);
 }
