@@ -21,7 +21,7 @@
 
 #include "arena.h"
 
-enum { IP_QUEUE = 1, IP_PIPE = 2, IP_MEMORY = 3, IP_TABLE = 4, IP_KINDS = 5 };
+enum { IP_QUEUE = 1, IP_PIPE = 2, IP_MEMORY = 3, IP_TABLE = 4, IP_LIST = 5, IP_KINDS = 6 };
 
 #define IP_HOLDER_BITS 48u
 #define IP_HOLDER_WORDS (IP_MEMBERS_MAX / IP_HOLDER_BITS)

@@ -18,6 +18,7 @@ typedef enum {
     IP_TOO_LONG, /* a message, name or list beyond what a frame can carry */
     IP_NOT_OWNER,/* unlocking what one does not hold */
     IP_OVERFLOW, /* one more than the counter may hold */
+    IP_HELD,     /* another has the gate of the container: wait for it, and call again */
     IP_OS_ERROR  /* see errno */
 } ip_status;
 

@@ -1,11 +1,11 @@
 /* table.h: hash tables in the arena, in order of insertion: what shared dicts and sets are.
  *
- *     table    lock | changes, shape, count | event | live store | dropped store | slabs with room, by class
- *     store    arrays, log of the slots, fill (positions used, end), newest slab
+ *     table    container (container.h) | live store | dropped store and slabs
+ *     store    arrays, log of the slots, fill (positions used, end)
  *     arrays   one block: the index (slots, a power of two), then the entries (3/4 as many)
  *     slot     0, or position + 1 in 28 bits | 28 bits of the hash
  *     entry    0 (a hole), or the offset of a cell | its flags
- *     cell     word | sums of key and value | handles, key, value                       (table_cell.h)
+ *     cell     word | sums of key and value | handles, key, value                       (cell.h)
  *
  * Entries are appended, so their positions are the order of insertion; replacing a value swaps the cell and keeps the
  * position. Removing leaves a hole, and the slot that leads to it. When the positions are used up, arrays without holes, of a size
@@ -27,28 +27,20 @@
 #ifndef IP_TABLE_H
 #define IP_TABLE_H
 
-#include "directory.h"
-#include "ring.h"
+#include "container.h"
 
-#define IP_TABLE_CLASSES 17u      /* sizes of small cells */
-#define IP_TABLE_HANDLES_MAX 255u /* in one value: so that replacing one fits the journal */
 #define IP_TABLE_KEY_MAX UINT32_MAX
 
 typedef struct {
     ip_word arrays; /* offset of the block, or 0 */
     ip_word slots;  /* log2 */
     ip_word fill;   /* positions used | end << 28 */
-    ip_word slabs;  /* offset of the newest, or 0 */
 } ip_table_store;
 
 typedef struct {
-    _Alignas(IP_CACHE_LINE) ip_lock lock;
-    ip_word changes; /* how many changes were ever made */
-    ip_word shape;   /* moves when keys come or go, or their positions change */
-    ip_word count;
-    ip_event changed; /* watchers wait here */
+    ip_container container;
     ip_table_store live, dropped;
-    ip_word partial[IP_TABLE_CLASSES]; /* offset of the first slab with room, or 0 */
+    ip_word dropped_slabs;
 } ip_table;
 
 /* Keys are equal if their bytes are. The hash, up to 56 bits, has to follow from the bytes. */
@@ -57,62 +49,35 @@ typedef struct {
     uint64_t size, hash;
 } ip_table_key;
 
-typedef struct {
-    uint8_t kind;
-    const void *data;
-    uint64_t size;
-    const ip_handle_ref *handles; /* this process holds them */
-    unsigned n_handles;
-} ip_table_value;
-
-/* Where a key or value is to be copied: `room` bytes at data. size, kind and n_handles are answered, also if IP_TOO_LONG says that
- * the room is too small. The process becomes a holder of the handles. A key has neither kind nor handles. */
-typedef struct {
-    void *data;
-    uint64_t room;
-    ip_handle_ref *handles;
-    unsigned handles_room;
-    uint64_t size;
-    unsigned n_handles;
-    uint8_t kind;
-} ip_table_out;
-
 typedef enum { IP_TABLE_ALWAYS, IP_TABLE_IF_ABSENT, IP_TABLE_IF_PRESENT, IP_TABLE_IF_EQUAL } ip_table_when;
 typedef enum { IP_TABLE_REFUSED, IP_TABLE_INSERTED, IP_TABLE_REPLACED } ip_table_outcome;
 
-/* The maker of a table's body (no context), its size, and the checked table of an object. */
+/* The maker of a table's body (context: const uint64_t *flavour, NULL for 0), its size, and the checked table of an object. */
 ip_status ip_table_make(ip_arena *arena, ip_object *object, void *context);
 uint64_t ip_table_body_size(void);
 ip_status ip_table_of(ip_arena *arena, ip_object *object, ip_table **table);
 
-/* All of these: IP_BUSY: a lock is held by another, nothing was done, call again; IP_CORRUPT: damage. */
+/* All of these: IP_BUSY: a lock is held by another, nothing was done, call again; IP_HELD: another has the gate, nothing was done,
+ * ip_gate_wait and call again; IP_CORRUPT: damage. */
 
 /* Inserts or replaces; *outcome tells. IP_TABLE_IF_EQUAL: only if the key has this kind and these bytes (`expected`, whose handles do
  * not matter). With IP_NO_MEMORY, IP_CROWDED (2^27 keys and more), IP_TOO_LONG (the key, the number of handles) and IP_FREED (what a
  * handle refers to) the contents are as before. An error beside an outcome was met afterwards, freeing what the old value's handles kept. */
 ip_status ip_table_set(ip_arena *arena, ip_table *table, ip_patience patience, const ip_table_key *key,
-                       const ip_table_value *value, ip_table_when when, const ip_table_value *expected,
+                       const ip_value *value, ip_table_when when, const ip_value *expected,
                        ip_table_outcome *outcome);
 /* IP_AGAIN: there is no such key. out may be NULL: is it there? */
-ip_status ip_table_get(ip_arena *arena, ip_table *table, ip_patience patience, const ip_table_key *key, ip_table_out *out);
+ip_status ip_table_get(ip_arena *arena, ip_table *table, ip_patience patience, const ip_table_key *key, ip_value_out *out);
 /* Removes the key; out (or NULL) receives its value. IP_AGAIN: there is no such key. With IP_TOO_LONG it stays. */
-ip_status ip_table_pop(ip_arena *arena, ip_table *table, ip_patience patience, const ip_table_key *key, ip_table_out *out);
+ip_status ip_table_pop(ip_arena *arena, ip_table *table, ip_patience patience, const ip_table_key *key, ip_value_out *out);
 /* Removes the last; each out may be NULL. IP_AGAIN: the table is empty. */
-ip_status ip_table_pop_last(ip_arena *arena, ip_table *table, ip_patience patience, ip_table_out *key, ip_table_out *value);
+ip_status ip_table_pop_last(ip_arena *arena, ip_table *table, ip_patience patience, ip_value_out *key, ip_value_out *value);
 ip_status ip_table_clear(ip_arena *arena, ip_table *table, ip_patience patience);
 
-typedef struct {
-    uint64_t count, changes, shape;
-} ip_table_state;
-
-ip_status ip_table_look(ip_arena *arena, ip_table *table, ip_patience patience, ip_table_state *state);
 /* The first entry at or after *position (from 0 on), which becomes one past it. IP_EOF: there are no more; IP_AGAIN: the shape is not
  * this one any more. Each out may be NULL. */
 ip_status ip_table_next(ip_arena *arena, ip_table *table, ip_patience patience, uint64_t shape, uint64_t *position,
-                        ip_table_out *key, ip_table_out *value);
-/* One slice of waiting until `changes` is no longer what was seen; see ip_event_wait. */
-bool ip_table_wait(ip_table *table, uint64_t seen, uint64_t deadline_ns, bool *slept);
-
+                        ip_value_out *key, ip_value_out *value);
 /* One step towards freeing the contents of a table without holders, under the arena lock; IP_AGAIN while there is more to do. */
 ip_status ip_table_dismantle(ip_arena *arena, ip_object *object);
 /* Takes the locks: checks the invariants above, and every sum. For tests and tools. */

@@ -93,44 +93,23 @@ static ip_status fill_arrays(const ip_store_view *s, const ip_store_view *to, ui
 }
 
 static ip_status swap_change(ip_arena *arena, ip_table *table, const ip_store_view *s, const ip_store_view *to, uint64_t log, ip_range *freed) {
-    uint64_t shape, size;
+    uint64_t size;
     ip_block *block;
     IP_TRY(ip_heap_block(arena, to->arrays, &block, &size));
     SET(&block->owner, 0);
     SET(&table->live.arrays, to->arrays);
     SET(&table->live.slots, log);
     SET(&table->live.fill, to->end | to->end << POSITION_BITS);
-    IP_READ(&table->shape, shape);
-    SET(&table->shape, (shape + 1) & IP_PAYLOAD_MAX);
+    IP_TRY(ip_container_bump_shape(arena, &table->container));
     return s->arrays ? ip_heap_free(arena, s->arrays, freed) : IP_OK;
 }
-
-/* Ends a change under the arena lock and releases it: commits, or, if `changes` is not NULL, publishes one more there. */
-ip_status ip_store_conclude(ip_arena *arena, ip_status status, ip_word *changes, const ip_range *freed) {
-    uint64_t n;
-    if (status == IP_OK && changes && !ip_get(changes, &n)) status = IP_CORRUPT;
-    if (status == IP_OK) {
-        FAULT("table.changed");
-        if (changes)
-            ip_journal_publish(arena, changes, (n + 1) & IP_PAYLOAD_MAX);
-        else
-            ip_journal_commit(arena);
-        if (freed->to) ip_heap_trim(arena, freed); /* damage there is found by whom it concerns */
-    } else {
-        ip_journal_rollback(arena);
-    }
-    ip_lock_release(&arena->header->lock);
-    return status;
-}
-
-ip_status ip_store_take_arena(ip_arena *arena) { return ip_lock_take(arena, &arena->header->lock, IP_BRIEFLY); }
 
 /* Arrays for `count` entries and half as many more. */
 ip_status ip_store_rebuild(ip_arena *arena, ip_table *table, const ip_store_view *s) {
     uint64_t log = LOG_MIN, count, ranks = 0;
     ip_store_view to = {0};
     ip_range freed = {0, 0};
-    IP_READ(&table->count, count);
+    IP_READ(&table->container.count, count);
     if (count > s->end) return IP_CORRUPT;
     while (log <= LOG_MAX && capacity_of(UINT64_C(1) << log) < count + count / 2 + 1) log++;
     if (log > LOG_MAX) return IP_CROWDED;
@@ -144,8 +123,8 @@ ip_status ip_store_rebuild(ip_arena *arena, ip_table *table, const ip_store_view
     ip_status status = count < s->end ? ip_block_new(arena, s->end * sizeof(uint32_t), &ranks) : IP_OK;
     if (status == IP_OK) status = fill_arrays(s, &to, ranks ? ip_at(arena, ranks) : NULL);
     FAULT("table.grown");
-    if (status == IP_OK) status = ip_store_take_arena(arena);
-    if (status == IP_OK) status = ip_store_conclude(arena, swap_change(arena, table, s, &to, log, &freed), NULL, &freed);
+    if (status == IP_OK) status = ip_container_take_arena(arena);
+    if (status == IP_OK) status = ip_container_conclude(arena, swap_change(arena, table, s, &to, log, &freed), NULL, &freed);
     if (ranks) ip_block_drop(arena, ranks);
     if (status != IP_OK) ip_block_drop(arena, to.arrays);
     return status;
@@ -154,8 +133,8 @@ ip_status ip_store_rebuild(ip_arena *arena, ip_table *table, const ip_store_view
 /* ---- freeing what was dropped ---- */
 
 /* One step: a piece of the entries, some slabs, or the arrays; commits. Under the arena lock. IP_AGAIN: there is more. */
-ip_status ip_store_drop_step(ip_arena *arena, ip_table_store *store) {
-    uint64_t entry, slabs;
+ip_status ip_store_drop_step(ip_arena *arena, ip_table_store *store, ip_word *slabs) {
+    uint64_t entry, newest;
     ip_range freed = {0, 0};
     ip_store_view s;
     IP_TRY(ip_store_read(arena, store, &s));
@@ -173,9 +152,9 @@ ip_status ip_store_drop_step(ip_arena *arena, ip_table_store *store) {
         }
         SET(&store->fill, s.used | position << POSITION_BITS);
     } else {
-        IP_READ(&store->slabs, slabs);
-        if (slabs) {
-            IP_TRY(ip_slab_drop(arena, store, &freed));
+        IP_READ(slabs, newest);
+        if (newest) {
+            IP_TRY(ip_slab_drop(arena, slabs, &freed));
         } else if (s.arrays) {
             SET(&store->arrays, 0);
             SET(&store->fill, 0);
@@ -194,12 +173,12 @@ ip_status ip_store_drop_step(ip_arena *arena, ip_table_store *store) {
 ip_status ip_store_tidy(ip_arena *arena, ip_table *table) {
     uint64_t arrays, slabs;
     IP_READ(&table->dropped.arrays, arrays);
-    IP_READ(&table->dropped.slabs, slabs);
+    IP_READ(&table->dropped_slabs, slabs);
     if (!arrays && !slabs) return IP_OK;
     ip_status status = IP_AGAIN;
     while (status == IP_AGAIN) {
-        IP_TRY(ip_store_take_arena(arena));
-        for (int i = 0; i < 16 && status == IP_AGAIN; i++) status = ip_store_drop_step(arena, &table->dropped);
+        IP_TRY(ip_container_take_arena(arena));
+        for (int i = 0; i < 16 && status == IP_AGAIN; i++) status = ip_store_drop_step(arena, &table->dropped, &table->dropped_slabs);
         if (status != IP_OK && status != IP_AGAIN) ip_journal_rollback(arena);
         ip_lock_release(&arena->header->lock);
     }

@@ -2,7 +2,8 @@
 #ifndef IP_TABLE_STORE_H
 #define IP_TABLE_STORE_H
 
-#include "table_cell.h"
+#include "cell.h"
+#include "table.h"
 
 #define POSITION_BITS 28u
 #define LOW28 ((UINT64_C(1) << POSITION_BITS) - 1)
@@ -31,13 +32,8 @@ ip_status ip_store_rebuild(ip_arena *arena, ip_table *table, const ip_store_view
 /* Frees what was cleared, by whomever. */
 ip_status ip_store_tidy(ip_arena *arena, ip_table *table);
 
-/* Waits for the arena lock, at most for a moment: IP_BUSY. */
-ip_status ip_store_take_arena(ip_arena *arena);
-/* Ends a change under the arena lock, which it releases: undoes it unless the status is IP_OK; else commits, or, if `changes` is
- * not NULL, publishes one more there. Then gives idle memory back. */
-ip_status ip_store_conclude(ip_arena *arena, ip_status status, ip_word *changes, const ip_range *freed);
-/* Under the arena lock: one step of freeing all that a store has; commits. IP_AGAIN: there is more. */
-ip_status ip_store_drop_step(ip_arena *arena, ip_table_store *store);
+/* Under the arena lock: one step of freeing all that a store and these slabs have; commits. IP_AGAIN: there is more. */
+ip_status ip_store_drop_step(ip_arena *arena, ip_table_store *store, ip_word *slabs);
 
 /* Checks all entries and their sums; how many there are, and how many of them lie in slabs. */
 ip_status ip_store_check_entries(ip_arena *arena, const ip_store_view *s, uint64_t *n, uint64_t *small);

@@ -50,8 +50,8 @@ MAYBE_UNUSED static ip_status try_set(const table *t, uint64_t key, uint64_t val
     stored_key k;
     fill_key(&k, key);
     fill_message(value_bytes, size, value);
-    ip_table_value v = {.kind = (uint8_t)value, .data = value_bytes, .size = size};
-    ip_table_value old = {.kind = (uint8_t)expected, .data = old_bytes, .size = expected_size};
+    ip_value v = {.kind = (uint8_t)value, .data = value_bytes, .size = size};
+    ip_value old = {.kind = (uint8_t)expected, .data = old_bytes, .size = expected_size};
     if (when == IP_TABLE_IF_EQUAL) fill_message(old_bytes, expected_size, expected);
     ip_status status;
     UNTIL_NOT_BUSY(status, ip_table_set(t->arena, t->table, IP_PATIENT, &k.key, &v, when, &old, outcome));
@@ -66,7 +66,7 @@ MAYBE_UNUSED static ip_table_outcome set_when(const table *t, uint64_t key, uint
 }
 
 /* The number of a value that was read, checked; just its low byte if it has less than 8 bytes. */
-MAYBE_UNUSED static bool value_is_whole(const ip_table_out *out, uint64_t *value) {
+MAYBE_UNUSED static bool value_is_whole(const ip_value_out *out, uint64_t *value) {
     *value = out->kind;
     if (out->size >= 8) memcpy(value, out->data, 8);
     return (uint8_t)*value == out->kind && message_is(out->data, out->size, *value);
@@ -75,7 +75,7 @@ MAYBE_UNUSED static bool value_is_whole(const ip_table_out *out, uint64_t *value
 MAYBE_UNUSED static ip_status key_op(const table *t, bool remove, uint64_t key, uint64_t *value, uint64_t *size) {
     stored_key k;
     fill_key(&k, key);
-    ip_table_out out = {.data = got_bytes, .room = VALUE_MAX};
+    ip_value_out out = {.data = got_bytes, .room = VALUE_MAX};
     ip_status status;
     UNTIL_NOT_BUSY(status, remove ? ip_table_pop(t->arena, t->table, IP_PATIENT, &k.key, &out)
                                   : ip_table_get(t->arena, t->table, IP_PATIENT, &k.key, &out));
@@ -88,7 +88,7 @@ MAYBE_UNUSED static ip_status key_op(const table *t, bool remove, uint64_t key, 
 MAYBE_UNUSED static ip_status get(const table *t, uint64_t key, uint64_t *value, uint64_t *size) { return key_op(t, false, key, value, size); }
 MAYBE_UNUSED static ip_status pop(const table *t, uint64_t key, uint64_t *value, uint64_t *size) { return key_op(t, true, key, value, size); }
 
-MAYBE_UNUSED static ip_status both_out(ip_status status, const stored_key *k, const ip_table_out *key_out, const ip_table_out *out,
+MAYBE_UNUSED static ip_status both_out(ip_status status, const stored_key *k, const ip_value_out *key_out, const ip_value_out *out,
                                        uint64_t *key, uint64_t *value, uint64_t *size) {
     if (status != IP_OK) return status;
     stored_key expected;
@@ -103,7 +103,7 @@ MAYBE_UNUSED static ip_status both_out(ip_status status, const stored_key *k, co
 
 MAYBE_UNUSED static ip_status pop_last(const table *t, uint64_t *key, uint64_t *value, uint64_t *size) {
     stored_key k;
-    ip_table_out key_out = {.data = k.bytes, .room = KEY_MAX}, out = {.data = got_bytes, .room = VALUE_MAX};
+    ip_value_out key_out = {.data = k.bytes, .room = KEY_MAX}, out = {.data = got_bytes, .room = VALUE_MAX};
     ip_status status;
     UNTIL_NOT_BUSY(status, ip_table_pop_last(t->arena, t->table, IP_PATIENT, &key_out, &out));
     return both_out(status, &k, &key_out, &out, key, value, size);
@@ -111,15 +111,15 @@ MAYBE_UNUSED static ip_status pop_last(const table *t, uint64_t *key, uint64_t *
 
 MAYBE_UNUSED static ip_status next_pair(const table *t, uint64_t shape, uint64_t *position, uint64_t *key, uint64_t *value, uint64_t *size) {
     stored_key k;
-    ip_table_out key_out = {.data = k.bytes, .room = KEY_MAX}, out = {.data = got_bytes, .room = VALUE_MAX};
+    ip_value_out key_out = {.data = k.bytes, .room = KEY_MAX}, out = {.data = got_bytes, .room = VALUE_MAX};
     ip_status status;
     UNTIL_NOT_BUSY(status, ip_table_next(t->arena, t->table, IP_PATIENT, shape, position, &key_out, &out));
     return both_out(status, &k, &key_out, &out, key, value, size);
 }
 
-MAYBE_UNUSED static ip_table_state look(const table *t) {
-    ip_table_state state;
-    OK(ip_table_look(t->arena, t->table, IP_PATIENT, &state));
+MAYBE_UNUSED static ip_container_state look(const table *t) {
+    ip_container_state state;
+    OK(ip_container_look(t->arena, &t->table->container, IP_PATIENT, &state));
     return state;
 }
 

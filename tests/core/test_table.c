@@ -42,7 +42,7 @@ static uint64_t some_size(uint64_t *random) {
 }
 
 static void compare(const table *t) {
-    ip_table_state state = look(t);
+    ip_container_state state = look(t);
     uint64_t position = 0, last = 0, n = 0, key, value, size;
     ip_status status;
     CHECK_EQ(state.count, model_count);
@@ -193,7 +193,7 @@ static void small_entries_take_little(void) {
         ip_table_outcome outcome;
         int n = snprintf(key, sizeof key, "key%09u", (unsigned)i);
         ip_table_key k = {key, (uint64_t)n, ip_sum(key, (uint64_t)n, 1) & IP_PAYLOAD_MAX};
-        ip_table_value v = {.data = value, .size = 9};
+        ip_value v = {.data = value, .size = 9};
         OK(ip_table_set(&arena, t.table, IP_PATIENT, &k, &v, IP_TABLE_ALWAYS, NULL, &outcome));
         if (i >= 1000 && heap_used(&arena) / (i + 1) > worst) worst = heap_used(&arena) / (i + 1);
     }
@@ -223,7 +223,7 @@ static void iteration_notices_changes(void) {
     table t = table_new(&arena);
     uint64_t key, value, size, position = 0;
     for (uint64_t i = 0; i < 10; i++) set_when(&t, i, i, 20, IP_TABLE_ALWAYS, 0, 0);
-    ip_table_state before = look(&t);
+    ip_container_state before = look(&t);
     OK(next_pair(&t, before.shape, &position, &key, &value, &size));
     set_when(&t, 5, 50, 300, IP_TABLE_ALWAYS, 0, 0); /* no key comes or goes */
     OK(next_pair(&t, before.shape, &position, &key, &value, &size));
@@ -249,7 +249,7 @@ static void too_little_room_takes_nothing(void) {
     uint64_t sizes[] = {1, 100, 20000};
     for (int i = 0; i < 3; i++) {
         set_when(&t, 1, 9, sizes[i], IP_TABLE_ALWAYS, 0, 0);
-        ip_table_out out = {.data = bytes, .room = sizes[i] - 1}, key = {.data = bytes, .room = 3};
+        ip_value_out out = {.data = bytes, .room = sizes[i] - 1}, key = {.data = bytes, .room = 3};
         stored_key k = key_of(1);
         CHECK_EQ(ip_table_get(&arena, t.table, IP_PATIENT, &k.key, &out), IP_TOO_LONG);
         CHECK_EQ(out.size, sizes[i]);
@@ -288,12 +288,12 @@ static void handles_keep_their_objects(void) {
     begin(64);
     table t = table_new(&arena);
     uint64_t empty = heap_used(&arena);
-    static ip_handle_ref many[IP_TABLE_HANDLES_MAX + 1], got[IP_TABLE_HANDLES_MAX];
+    static ip_handle_ref many[IP_VALUE_HANDLES_MAX + 1], got[IP_VALUE_HANDLES_MAX];
     unsigned char bytes[64];
-    for (unsigned n = 1; n <= IP_TABLE_HANDLES_MAX; n += n < 3 ? 1 : 126) { /* in a slab, and in a block */
+    for (unsigned n = 1; n <= IP_VALUE_HANDLES_MAX; n += n < 3 ? 1 : 126) { /* in a slab, and in a block */
         table in = table_new(&arena), other = table_new(&arena);
         for (unsigned i = 0; i < n; i++) many[i] = (ip_handle_ref){i % 2 ? other.id : in.id, 0};
-        ip_table_value v = {.kind = 3, .data = "nested", .size = 6, .handles = many, .n_handles = n};
+        ip_value v = {.kind = 3, .data = "nested", .size = 6, .handles = many, .n_handles = n};
         ip_table_outcome outcome;
         stored_key k = key_of(4);
         OK(ip_table_set(&arena, t.table, IP_PATIENT, &k.key, &v, IP_TABLE_ALWAYS, NULL, &outcome));
@@ -303,7 +303,7 @@ static void handles_keep_their_objects(void) {
         CHECK_EQ(transit(other.id), n / 2);
         OK(ip_object_release(&arena, in.id, 0));
         CHECK(exists(in.id));
-        ip_table_out out = {.data = bytes, .room = 64, .handles = got, .handles_room = n - 1};
+        ip_value_out out = {.data = bytes, .room = 64, .handles = got, .handles_room = n - 1};
         CHECK_EQ(ip_table_get(&arena, t.table, IP_PATIENT, &k.key, &out), IP_TOO_LONG);
         CHECK_EQ(out.n_handles, n);
         out.handles_room = n;
@@ -331,7 +331,7 @@ static void handles_keep_their_objects(void) {
     }
     stored_key k = key_of(4);
     ip_table_outcome outcome;
-    ip_table_value v = {.handles = many, .n_handles = IP_TABLE_HANDLES_MAX + 1};
+    ip_value v = {.handles = many, .n_handles = IP_VALUE_HANDLES_MAX + 1};
     CHECK_EQ(ip_table_set(&arena, t.table, IP_PATIENT, &k.key, &v, IP_TABLE_ALWAYS, NULL, &outcome), IP_TOO_LONG);
     v.n_handles = 1; /* its object is no more */
     CHECK_EQ(ip_table_set(&arena, t.table, IP_PATIENT, &k.key, &v, IP_TABLE_ALWAYS, NULL, &outcome), IP_FREED);
@@ -341,7 +341,7 @@ static void handles_keep_their_objects(void) {
         table in = table_new(&arena);
         set_when(&in, depth, depth, depth * 30, IP_TABLE_ALWAYS, 0, 0);
         ip_handle_ref ref = {in.id, 0};
-        v = (ip_table_value){.handles = &ref, .n_handles = 1};
+        v = (ip_value){.handles = &ref, .n_handles = 1};
         OK(ip_table_set(&arena, outer.table, IP_PATIENT, &k.key, &v, IP_TABLE_ALWAYS, NULL, &outcome));
         if (depth) OK(ip_object_release(&arena, outer.id, 0));
         outer = in;
@@ -359,7 +359,7 @@ static void running_out_changes_nothing(void) {
     uint64_t random = 5, n = 0, value, size, key, position = 0, refused = 0;
     ip_table_outcome outcome;
     while (refused < 200) {
-        ip_table_state before = look(&t);
+        ip_container_state before = look(&t);
         uint64_t wanted = next_random(&random) % 3 ? next_random(&random) % 200 : next_random(&random) % 20000;
         ip_status status = try_set(&t, n, n, wanted, IP_TABLE_ALWAYS, 0, 0, &outcome);
         if (status == IP_OK) {
@@ -379,7 +379,7 @@ static void running_out_changes_nothing(void) {
         CHECK(key == i && value == (size < 8 ? (uint8_t)i : i));
     }
     stored_key k = key_of(1);
-    ip_table_value huge = {.data = "", .size = UINT64_C(1) << 50};
+    ip_value huge = {.data = "", .size = UINT64_C(1) << 50};
     CHECK_EQ(ip_table_set(&arena, t.table, IP_PATIENT, &k.key, &huge, IP_TABLE_ALWAYS, NULL, &outcome), IP_NO_MEMORY);
     for (uint64_t i = 0; i < n; i += 2) OK(pop(&t, i, &value, &size));
     for (uint64_t i = 0; i < n; i += 2) set_when(&t, i, 1, 10, IP_TABLE_ALWAYS, 0, 0); /* it works again */
@@ -415,7 +415,7 @@ static void processes_share_it(void) {
     uint64_t value, size;
     set_when(&t, 0, 0, 20, IP_TABLE_ALWAYS, 0, 0);
     pid_t pids[PROCESSES];
-    ip_table_state seen = look(&t);
+    ip_container_state seen = look(&t);
     for (int p = 0; p < PROCESSES; p++) {
         pids[p] = fork_member(&arena);
         if (pids[p]) continue;
@@ -424,9 +424,9 @@ static void processes_share_it(void) {
         _exit(0);
     }
     bool slept = false;
-    while (!ip_table_wait(t.table, seen.changes, UINT64_MAX, &slept)) continue;
+    while (!ip_container_wait(&t.table->container, seen.changes, UINT64_MAX, &slept)) continue;
     for (int p = 0; p < PROCESSES; p++) CHECK_EQ(child_end(pids[p]), CHILD_DONE);
-    CHECK(!ip_table_wait(t.table, look(&t).changes, 0, &slept));
+    CHECK(!ip_container_wait(&t.table->container, look(&t).changes, 0, &slept));
     OK(get(&t, 0, &value, &size));
     CHECK_EQ(value, PROCESSES * (STEPS / 100));
     OK(ip_table_check(&arena, t.table));

@@ -34,7 +34,7 @@ static void build(void) {
         stored_key k;
         fill_key(&k, key);
         fill_message(value_bytes, size, key);
-        ip_table_value v = {.kind = (uint8_t)key, .data = value_bytes, .size = size, .handles = refs, .n_handles = 2};
+        ip_value v = {.kind = (uint8_t)key, .data = value_bytes, .size = size, .handles = refs, .n_handles = 2};
         OK(ip_table_set(&arena, t.table, IP_PATIENT, &k.key, &v, IP_TABLE_ALWAYS, NULL, &outcome));
     }
 }
@@ -57,7 +57,7 @@ static bool fine(ip_status status, ip_status expected, const char *what) {
 
 static bool carries(uint64_t key) { return key == KEYS - 3 || key == KEYS - 2; }
 
-static bool value_is_right(const ip_table_out *out, uint64_t key, const ip_handle_ref *got) {
+static bool value_is_right(const ip_value_out *out, uint64_t key, const ip_handle_ref *got) {
     uint64_t value, size = key == KEYS - 3 ? 20 : key == KEYS - 2 ? 900 : size_of(key);
     if (out->size != size || !value_is_whole(out, &value) || value != (size < 8 ? (uint8_t)key : key)) return false;
     if (out->n_handles != (carries(key) ? 2u : 0u)) return false;
@@ -66,22 +66,22 @@ static bool value_is_right(const ip_table_out *out, uint64_t key, const ip_handl
 
 static void read_all(void) {
     ip_handle_ref got[2];
-    ip_table_state state;
+    ip_container_state state;
     uint64_t position = 0, n = 0, key;
     stored_key k;
     ip_status status;
     bool all = true;
     for (key = 0; key < KEYS + 5; key++) {
-        ip_table_out out = {.data = got_bytes, .room = 2000, .handles = got, .handles_room = 2};
+        ip_value_out out = {.data = got_bytes, .room = 2000, .handles = got, .handles_room = 2};
         fill_key(&k, key);
         if (ANSWERS(ip_table_get(&arena, t.table, IP_PATIENT, &k.key, &out), is_there(key) ? IP_OK : IP_AGAIN) && is_there(key))
             RIGHT(value_is_right(&out, key, got));
     }
-    if (!FINE(ip_table_look(&arena, t.table, IP_PATIENT, &state))) return;
+    if (!FINE(ip_container_look(&arena, &t.table->container, IP_PATIENT, &state))) return;
     RIGHT(state.count == KEYS - (KEYS + REMOVED - 1) / REMOVED);
     for (key = 1;; key++) {
-        ip_table_out key_out = {.data = k.bytes, .room = KEY_MAX};
-        ip_table_out out = {.data = got_bytes, .room = 2000, .handles = got, .handles_room = 2};
+        ip_value_out key_out = {.data = k.bytes, .room = KEY_MAX};
+        ip_value_out out = {.data = got_bytes, .room = 2000, .handles = got, .handles_room = 2};
         status = ip_table_next(&arena, t.table, IP_PATIENT, state.shape, &position, &key_out, &out);
         if (status != IP_OK) break;
         while (key < KEYS && !is_there(key)) key++;
@@ -104,8 +104,8 @@ static void change_all(void) {
     uint64_t sizes[KEYS + 30] = {0}; /* + 1 of those that are there */
     for (uint64_t key = 0; key < KEYS + 30; key++) { /* grows on the way */
         if (is_there(key)) sizes[key] = 1 + size_of(key);
-        ip_table_value v = {.kind = 1, .data = value_bytes, .size = key * 3};
-        ip_table_value old = {.kind = (uint8_t)key, .data = old_bytes, .size = size_of(key)};
+        ip_value v = {.kind = 1, .data = value_bytes, .size = key * 3};
+        ip_value old = {.kind = (uint8_t)key, .data = old_bytes, .size = size_of(key)};
         if (carries(key)) continue;
         fill_key(&k, key);
         fill_message(old_bytes, old.size, key);
@@ -117,15 +117,15 @@ static void change_all(void) {
         if (outcome != IP_TABLE_REFUSED && key >= KEYS) last = key;
     }
     for (uint64_t key = KEYS - 4; key > KEYS / 2; key--) {
-        ip_table_out out = {.data = got_bytes, .room = 2000, .handles = got, .handles_room = 2};
+        ip_value_out out = {.data = got_bytes, .room = 2000, .handles = got, .handles_room = 2};
         fill_key(&k, key);
         if (ANSWERS(ip_table_pop(&arena, t.table, IP_PATIENT, &k.key, &out), sizes[key] ? IP_OK : IP_AGAIN))
             RIGHT(!sizes[key] || out.size + 1 == sizes[key]);
     }
-    ip_table_out key_out = {.data = k.bytes, .room = KEY_MAX};
+    ip_value_out key_out = {.data = k.bytes, .room = KEY_MAX};
     if (last && FINE(ip_table_pop_last(&arena, t.table, IP_PATIENT, &key_out, NULL))) RIGHT(memcmp(k.bytes, &last, 8) == 0);
     for (uint64_t key = KEYS - 3; key < KEYS - 1; key++) {
-        ip_table_out out = {.data = got_bytes, .room = 2000, .handles = got, .handles_room = 2};
+        ip_value_out out = {.data = got_bytes, .room = 2000, .handles = got, .handles_room = 2};
         fill_key(&k, key);
         FINE(ip_table_pop(&arena, t.table, IP_PATIENT, &k.key, key % 2 ? &out : NULL));
     }
@@ -137,8 +137,8 @@ static void use_everything(unsigned how) {
     if (how % 4 != 3) read_all();
     if (how % 4 < 2) change_all();
     if (how % 4 == 1 && FINE(ip_table_clear(&arena, t.table, IP_PATIENT))) {
-        ip_table_state state;
-        if (FINE(ip_table_look(&arena, t.table, IP_PATIENT, &state))) RIGHT(state.count == 0);
+        ip_container_state state;
+        if (FINE(ip_container_look(&arena, &t.table->container, IP_PATIENT, &state))) RIGHT(state.count == 0);
     }
     FINE(ip_object_release(&arena, t.id, 0));
     FINE(ip_object_release(&arena, inner.id, 0));
@@ -228,7 +228,7 @@ static void any_changed_byte_is_noticed_or_harmless(void) {
 }
 
 static void die_when_changed(const char *step) {
-    if (strcmp(step, "table.changed") == 0) kill(getpid(), SIGKILL);
+    if (strcmp(step, "container.changed") == 0) kill(getpid(), SIGKILL);
 }
 
 /* The same when a change is to be rolled back: a member died just before it would have published. */

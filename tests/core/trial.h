@@ -62,6 +62,28 @@ static void find_points(void) {
     CHECK(n_points > 30);
 }
 
+/* Does a fault point's name begin with one of these words and a dot? The words are divided by blanks. */
+MAYBE_UNUSED static bool point_is_of(const char *point, const char *words) {
+    size_t length = strcspn(point, ".");
+    for (; *words; words += strspn(words, " ")) {
+        size_t n = strcspn(words, " ");
+        if (n == length && strncmp(point, words, n) == 0) return true;
+        words += n;
+    }
+    return false;
+}
+
+/* Nobody was killed at how many of the points of these words? They are printed. */
+MAYBE_UNUSED static unsigned not_died_at(const char *words, bool but_of_these) {
+    unsigned missing = 0;
+    for (unsigned i = 0; i < n_points; i++) {
+        if (shared->killed[i] || point_is_of(points[i], words) == but_of_these) continue;
+        printf("\n  nobody was killed at %s", points[i]);
+        missing++;
+    }
+    return missing;
+}
+
 static uint64_t kill_at, passed;
 
 static void die_at_the_nth(const char *step) {

@@ -1,5 +1,5 @@
-/* table_cell.c: cells: writing, reading, checking and freeing them; the slabs that small ones lie in. */
-#include "table_cell.h"
+/* cell.c: cells: writing, reading, checking and freeing them; the slabs that small ones lie in. */
+#include "cell.h"
 
 #include <string.h>
 
@@ -11,7 +11,7 @@
 #define SLAB_BYTES (UINT64_C(16) << 10) /* at most, with the block's header */
 #define BITS(word, from, n) ((word) >> (from) & ((UINT64_C(1) << (n)) - 1))
 
-static const uint16_t class_size[IP_TABLE_CLASSES] = {32,  40,  48,  56,  64,  80,  96,  112, 128,
+static const uint16_t class_size[IP_CELL_CLASSES] = {32,  40,  48,  56,  64,  80,  96,  112, 128,
                                                       160, 192, 224, 256, 320, 384, 448, 512};
 #define SMALL_MAX 512u
 
@@ -21,11 +21,14 @@ static unsigned class_of(uint64_t total) {
     return class;
 }
 
-static uint64_t contents(const ip_table_key *key, const ip_table_value *value) {
+static uint64_t contents(const ip_piece *key, const ip_value *value) {
     return 2 * sizeof(ip_word) * (uint64_t)value->n_handles + key->size + value->size;
 }
 
-bool ip_cell_is_small(const ip_table_key *key, const ip_table_value *value) {
+static const ip_piece no_key = {"", 0};
+
+bool ip_cell_is_small(const ip_piece *key, const ip_value *value) {
+    if (!key) key = &no_key;
     return key->size < SMALL_MAX && value->size < SMALL_MAX && SMALL_HEAD + contents(key, value) <= SMALL_MAX;
 }
 
@@ -44,7 +47,7 @@ static uint64_t copy_sum(void *to, const void *from, uint64_t n, uint64_t seed) 
 }
 
 /* All of a cell but its word. */
-static void write_contents(unsigned char *cell, bool small, uint64_t word, const ip_table_key *key, const ip_table_value *value) {
+static void write_contents(unsigned char *cell, bool small, uint64_t word, const ip_piece *key, const ip_value *value) {
     ip_word *handles = (ip_word *)(cell + (small ? SMALL_HEAD : LARGE_HEAD));
     unsigned char *bytes = (unsigned char *)(handles + 2 * value->n_handles);
     for (unsigned i = 0; i < value->n_handles; i++) {
@@ -114,14 +117,15 @@ ip_status ip_cell_read(ip_arena *arena, uint64_t entry, ip_cell *cell) {
 
 /* ---- blocks ---- */
 
-ip_status ip_cell_build(ip_arena *arena, const ip_table_key *key, const ip_table_value *value, uint64_t *block) {
+ip_status ip_cell_build(ip_arena *arena, const ip_piece *key, const ip_value *value, uint64_t *block) {
+    if (!key) key = &no_key;
     uint64_t word = key->size | (uint64_t)value->n_handles << 32 | (uint64_t)value->kind << 40;
     IP_TRY(ip_block_new(arena, LARGE_HEAD + contents(key, value), block));
-    FAULT("table.block");
+    FAULT("cell.block");
     unsigned char *cell = ip_at(arena, *block);
     write_contents(cell, false, word, key, value);
     ip_set((ip_word *)cell, word);
-    FAULT("table.built");
+    FAULT("cell.built");
     return IP_OK;
 }
 
@@ -146,7 +150,7 @@ static ip_status read_slab(ip_arena *arena, uint64_t at, slab_view *v) {
     v->free = BITS(state, 0, 16);
     v->virgin = BITS(state, 16, 16);
     v->used = BITS(state, 32, 16);
-    if (v->class >= IP_TABLE_CLASSES || v->cells > UINT16_MAX || sizeof(ip_slab) + v->cells * class_size[v->class] > room)
+    if (v->class >= IP_CELL_CLASSES || v->cells > UINT16_MAX || sizeof(ip_slab) + v->cells * class_size[v->class] > room)
         return IP_CORRUPT;
     return v->virgin <= v->cells && v->used <= v->virgin && v->free <= v->virgin ? IP_OK : IP_CORRUPT;
 }
@@ -162,21 +166,21 @@ static ip_status set_state(ip_arena *arena, const slab_view *v) {
 }
 
 /* Puts a slab in front of its class's list of those with room. */
-static ip_status list(ip_arena *arena, ip_table *table, const slab_view *v) {
+static ip_status list(ip_arena *arena, ip_container *container, const slab_view *v) {
     uint64_t head;
     slab_view other;
-    IP_READ(&table->partial[v->class], head);
+    IP_READ(&container->partial[v->class], head);
     if (head) {
         IP_TRY(read_slab(arena, head, &other));
         SET(&other.slab->previous, v->at);
     }
     SET(&v->slab->next, head);
     SET(&v->slab->previous, 0);
-    SET(&table->partial[v->class], v->at);
+    SET(&container->partial[v->class], v->at);
     return IP_OK;
 }
 
-static ip_status unlist(ip_arena *arena, ip_table *table, const slab_view *v) {
+static ip_status unlist(ip_arena *arena, ip_container *container, const slab_view *v) {
     uint64_t next, previous, head;
     slab_view other;
     IP_READ(&v->slab->next, next);
@@ -190,33 +194,33 @@ static ip_status unlist(ip_arena *arena, ip_table *table, const slab_view *v) {
         SET(&other.slab->next, next);
         return IP_OK;
     }
-    IP_READ(&table->partial[v->class], head);
+    IP_READ(&container->partial[v->class], head);
     if (head != v->at) return IP_CORRUPT;
-    SET(&table->partial[v->class], next);
+    SET(&container->partial[v->class], next);
     return IP_OK;
 }
 
-static ip_status new_slab(ip_arena *arena, ip_table *table, unsigned class, uint64_t *at) {
+static ip_status new_slab(ip_arena *arena, ip_container *container, unsigned class, uint64_t *at) {
     uint64_t count, head, most = (SLAB_BYTES - sizeof(ip_block) - sizeof(ip_slab)) / class_size[class];
     slab_view other;
-    IP_READ(&table->count, count);
+    IP_READ(&container->count, count);
     uint64_t cells = count / 4 < 4 ? 4 : count / 4 < most ? count / 4 : most; /* a small table has small ones */
     IP_TRY(ip_heap_alloc(arena, sizeof(ip_slab) + cells * class_size[class], 0, at));
     slab_view v = {.at = *at, .class = class, .cells = cells, .slab = ip_at(arena, *at)};
     for (unsigned i = 0; i < sizeof(ip_slab) / sizeof(ip_word); i++) ip_set((ip_word *)v.slab + i, 0);
     ip_set(&v.slab->shape, class | cells << 8);
-    IP_READ(&table->live.slabs, head);
+    IP_READ(&container->slabs, head);
     ip_set(&v.slab->older, head);
     if (head) {
         IP_TRY(read_slab(arena, head, &other));
         SET(&other.slab->newer, *at);
     }
-    SET(&table->live.slabs, *at);
-    return list(arena, table, &v);
+    SET(&container->slabs, *at);
+    return list(arena, container, &v);
 }
 
 /* Frees a slab of the live store, which is not listed as having room. */
-static ip_status free_slab(ip_arena *arena, ip_table *table, const slab_view *v, ip_range *freed) {
+static ip_status free_slab(ip_arena *arena, ip_container *container, const slab_view *v, ip_range *freed) {
     uint64_t newer, older;
     slab_view other;
     IP_READ(&v->slab->newer, newer);
@@ -229,29 +233,29 @@ static ip_status free_slab(ip_arena *arena, ip_table *table, const slab_view *v,
         IP_TRY(read_slab(arena, newer, &other));
         SET(&other.slab->older, older);
     } else {
-        SET(&table->live.slabs, older);
+        SET(&container->slabs, older);
     }
     return ip_heap_free(arena, v->at, freed);
 }
 
-ip_status ip_slab_drop(ip_arena *arena, ip_table_store *store, ip_range *freed) {
+ip_status ip_slab_drop(ip_arena *arena, ip_word *newest, ip_range *freed) {
     uint64_t at, older;
     slab_view v;
-    IP_READ(&store->slabs, at);
+    IP_READ(newest, at);
     IP_TRY(read_slab(arena, at, &v));
     IP_READ(&v.slab->older, older);
-    SET(&store->slabs, older);
+    SET(newest, older);
     return ip_heap_free(arena, at, freed);
 }
 
 /* ---- cells ---- */
 
 /* A free cell of the class, with this word but for its number; what else it holds is its last user's. */
-static ip_status take_cell(ip_arena *arena, ip_table *table, unsigned class, uint64_t *word, unsigned char **cell) {
+static ip_status take_cell(ip_arena *arena, ip_container *container, unsigned class, uint64_t *word, unsigned char **cell) {
     uint64_t at, number, link;
     slab_view v;
-    IP_READ(&table->partial[class], at);
-    if (!at) IP_TRY(new_slab(arena, table, class, &at));
+    IP_READ(&container->partial[class], at);
+    if (!at) IP_TRY(new_slab(arena, container, class, &at));
     IP_TRY(read_slab(arena, at, &v));
     if (v.class != class || is_full(&v)) return IP_CORRUPT;
     if (v.free) {
@@ -269,10 +273,10 @@ static ip_status take_cell(ip_arena *arena, ip_table *table, unsigned class, uin
     *cell = (unsigned char *)cell_at(&v, number);
     v.used++;
     IP_TRY(set_state(arena, &v));
-    return is_full(&v) ? unlist(arena, table, &v) : IP_OK;
+    return is_full(&v) ? unlist(arena, container, &v) : IP_OK;
 }
 
-static ip_status give_back(ip_arena *arena, ip_table *table, const ip_cell *cell, ip_range *freed) {
+static ip_status give_back(ip_arena *arena, ip_container *container, const ip_cell *cell, ip_range *freed) {
     slab_view v;
     uint64_t head, next = 0;
     unsigned class = class_of(cell->total);
@@ -281,21 +285,22 @@ static ip_status give_back(ip_arena *arena, ip_table *table, const ip_cell *cell
     IP_TRY(read_slab(arena, cell->at - back, &v));
     if (v.class != class || cell->number >= v.virgin || !v.used) return IP_CORRUPT;
     bool was_full = is_full(&v);
-    IP_READ(&table->partial[class], head);
+    IP_READ(&container->partial[class], head);
     if (!was_full) IP_READ(&v.slab->next, next);
     v.used--;
     if (!v.used && head && (head != v.at || next)) { /* empty, and not the only one with room */
-        if (!was_full) IP_TRY(unlist(arena, table, &v));
-        return free_slab(arena, table, &v, freed);
+        if (!was_full) IP_TRY(unlist(arena, container, &v));
+        return free_slab(arena, container, &v, freed);
     }
     SET(cell_at(&v, cell->number), v.free);
     v.free = cell->number + 1;
     IP_TRY(set_state(arena, &v));
-    return was_full ? list(arena, table, &v) : IP_OK;
+    return was_full ? list(arena, container, &v) : IP_OK;
 }
 
-ip_status ip_cell_new(ip_arena *arena, ip_table *table, const ip_table_key *key, const ip_table_value *value,
+ip_status ip_cell_new(ip_arena *arena, ip_container *container, const ip_piece *key, const ip_value *value,
                       uint64_t block, uint64_t *entry) {
+    if (!key) key = &no_key;
     for (unsigned i = 0; i < value->n_handles; i++) IP_TRY(ip_object_depart(arena, value->handles[i].id, value->handles[i].end));
     if (block) {
         uint64_t size;
@@ -306,10 +311,10 @@ ip_status ip_cell_new(ip_arena *arena, ip_table *table, const ip_table_key *key,
     } else {
         uint64_t word = key->size | value->size << 10 | (uint64_t)value->n_handles << 20 | (uint64_t)value->kind << 28;
         unsigned char *cell;
-        IP_TRY(take_cell(arena, table, class_of(SMALL_HEAD + contents(key, value)), &word, &cell));
-        FAULT("table.cell");
+        IP_TRY(take_cell(arena, container, class_of(SMALL_HEAD + contents(key, value)), &word, &cell));
+        FAULT("cell.cell");
         write_contents(cell, true, word, key, value);
-        FAULT("table.written");
+        FAULT("cell.written");
         *entry = ip_offset_of(arena, cell);
     }
     if (value->n_handles) *entry |= CELL_HANDLES;
@@ -327,10 +332,57 @@ ip_status ip_cell_let_go(ip_arena *arena, const ip_cell *cell, bool hold) {
     return IP_OK;
 }
 
-ip_status ip_cell_drop(ip_arena *arena, ip_table *table, const ip_cell *cell, bool hold, ip_range *freed) {
+ip_status ip_cell_drop(ip_arena *arena, ip_container *container, const ip_cell *cell, bool hold, ip_range *freed) {
     IP_TRY(ip_cell_let_go(arena, cell, hold));
     if (cell->entry & CELL_OWN) return ip_heap_free(arena, cell->at, freed);
-    return give_back(arena, table, cell, freed);
+    return give_back(arena, container, cell, freed);
+}
+
+ip_status ip_cell_hold(ip_arena *arena, const ip_cell *cell) {
+    for (unsigned i = 0; i < cell->n_handles; i++) {
+        ip_handle_ref h;
+        IP_TRY(ip_cell_handle(cell, i, &h));
+        ip_status status = ip_object_depart(arena, h.id, h.end);
+        if (status == IP_OK) status = ip_object_arrive(arena, h.id, h.end, true);
+        if (status != IP_OK) return status == IP_FREED ? IP_CORRUPT : status;
+    }
+    return IP_OK;
+}
+
+/* ---- copying out ---- */
+
+ip_status ip_cell_copy_out(const ip_cell *cell, ip_value_out *key, ip_value_out *value) {
+    bool fits = true;
+    if (key) {
+        key->size = cell->key_size;
+        key->kind = 0;
+        key->n_handles = 0;
+        if (!key->data) key = NULL;
+        else fits = key->size <= key->room;
+    }
+    if (value) {
+        value->size = cell->value_size;
+        value->kind = cell->kind;
+        value->n_handles = value->data ? cell->n_handles : 0;
+        if (!value->data) value = NULL;
+        else fits = fits && value->size <= value->room && value->n_handles <= value->handles_room;
+    }
+    if (!fits) return IP_TOO_LONG;
+    if (key || (value && value->n_handles)) IP_TRY(ip_cell_check_key(cell));
+    if (key && key->size) memcpy(key->data, cell->key, key->size);
+    if (!value) return IP_OK;
+    for (unsigned i = 0; i < cell->n_handles; i++) IP_TRY(ip_cell_handle(cell, i, &value->handles[i]));
+    return ip_cell_copy_value(cell, value->data);
+}
+
+ip_status ip_cell_read_out(ip_arena *arena, const ip_cell *cell, ip_value_out *key, ip_value_out *value) {
+    IP_TRY(ip_cell_copy_out(cell, key, value));
+    for (unsigned i = 0; value && i < value->n_handles; i++) {
+        ip_status status = ip_object_hold(arena, value->handles[i].id, value->handles[i].end, arena->self);
+        if (status != IP_OK) return status == IP_FREED ? IP_CORRUPT : status;
+        FAULT("cell.held");
+    }
+    return IP_OK;
 }
 
 /* ---- checking ---- */
@@ -344,11 +396,11 @@ static ip_status check_free_list(const slab_view *v) {
     return v->used + n == v->virgin ? IP_OK : IP_CORRUPT;
 }
 
-ip_status ip_slab_check(ip_arena *arena, ip_table *table, uint64_t *used) {
+ip_status ip_slab_check(ip_arena *arena, ip_container *container, uint64_t *used) {
     uint64_t at, newer, with_room = 0, previous = 0, back;
     slab_view v;
     *used = 0;
-    IP_READ(&table->live.slabs, at);
+    IP_READ(&container->slabs, at);
     while (at) {
         IP_TRY(read_slab(arena, at, &v));
         IP_READ(&v.slab->newer, newer);
@@ -359,8 +411,8 @@ ip_status ip_slab_check(ip_arena *arena, ip_table *table, uint64_t *used) {
         previous = at;
         IP_READ(&v.slab->older, at);
     }
-    for (unsigned class = 0; class < IP_TABLE_CLASSES; class++) {
-        IP_READ(&table->partial[class], at);
+    for (unsigned class = 0; class < IP_CELL_CLASSES; class++) {
+        IP_READ(&container->partial[class], at);
         for (previous = 0; at; with_room--) {
             IP_TRY(read_slab(arena, at, &v));
             IP_READ(&v.slab->previous, back);
