@@ -22,6 +22,8 @@ __all__ = ["DictProxy"]
 
 K = TypeVar("K")
 V = TypeVar("V")
+K2 = TypeVar("K2")
+V2 = TypeVar("V2")
 T = TypeVar("T")
 
 
@@ -206,13 +208,15 @@ class DictProxy(Shared, _core.Table[K, V], MutableMapping[K, V]):
 
     __hash__ = None  # type: ignore[assignment]  # equal by contents, which change
 
-    def __or__(self, other: Mapping[Any, Any]) -> dict[Any, Any]:
+    def __or__(self, other: Mapping[K2, V2]) -> dict[K | K2, V | V2]:
         plain = _plain(other)
-        return NotImplemented if plain is None else self.copy() | plain
+        mine: dict[Any, Any] = self.copy()
+        return NotImplemented if plain is None else mine | plain
 
-    def __ror__(self, other: Mapping[Any, Any]) -> dict[Any, Any]:
+    def __ror__(self, other: Mapping[K2, V2]) -> dict[K | K2, V | V2]:
         plain = _plain(other)
-        return NotImplemented if plain is None else plain | self.copy()
+        mine: dict[Any, Any] = self.copy()
+        return NotImplemented if plain is None else plain | mine
 
     def __ior__(  # type: ignore[misc]  # of more than `|` takes, as dict's
         self, other: Mapping[K, V] | Iterable[tuple[K, V]]

@@ -13,6 +13,7 @@ from .containers import DEEP, Shared, share_values, version_of
 __all__ = ["ListProxy"]
 
 T = TypeVar("T")
+S = TypeVar("S")
 
 _MOST = 2**63 - 1  # an index is a signed word
 
@@ -207,13 +208,13 @@ class ListProxy(Shared, _core.List[T], MutableSequence[T]):
                 super().extend(self.items_list() * (times - 1))
         return self
 
-    def __add__(self, other: list[Any] | ListProxy[Any]) -> list[Any]:
+    def __add__(self, other: list[S] | ListProxy[S]) -> list[T | S]:
         plain = _plain(other)
-        return NotImplemented if plain is None else self.items_list() + plain
+        return NotImplemented if plain is None else [*self.items_list(), *plain]
 
-    def __radd__(self, other: list[Any]) -> list[Any]:
+    def __radd__(self, other: list[S]) -> list[T | S]:
         plain = _plain(other)
-        return NotImplemented if plain is None else plain + self.items_list()
+        return NotImplemented if plain is None else [*plain, *self.items_list()]
 
     def __mul__(self, n: SupportsIndex) -> list[T]:
         return self.items_list() * n

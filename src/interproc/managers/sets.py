@@ -12,6 +12,7 @@ from .containers import Shared, not_subscriptable, version_of
 __all__ = ["SetProxy"]
 
 T = TypeVar("T")
+S = TypeVar("S")
 
 
 class SetProxy(Shared, _core.Table[T, None], MutableSet[T]):  # type: ignore[misc]  # Table's pop, discard
@@ -70,7 +71,7 @@ class SetProxy(Shared, _core.Table[T, None], MutableSet[T]):  # type: ignore[mis
         """A plain set of the elements at this moment."""
         return set(self.keys_list())
 
-    def union(self, *others: Iterable[Any]) -> set[Any]:
+    def union(self, *others: Iterable[S]) -> set[T | S]:
         """A plain set of what is in any."""
         return self.copy().union(*others)
 
@@ -82,7 +83,7 @@ class SetProxy(Shared, _core.Table[T, None], MutableSet[T]):  # type: ignore[mis
         """A plain set of what is in this one alone."""
         return self.copy().difference(*others)
 
-    def symmetric_difference(self, other: Iterable[Any]) -> set[Any]:
+    def symmetric_difference(self, other: Iterable[S]) -> set[T | S]:
         """A plain set of what is in one of the two only."""
         return self.copy().symmetric_difference(other)
 
@@ -115,7 +116,7 @@ class SetProxy(Shared, _core.Table[T, None], MutableSet[T]):  # type: ignore[mis
     def __gt__(self, other: AbstractSet[Any]) -> bool:
         return self.copy() > set(other) if isinstance(other, AbstractSet) else NotImplemented
 
-    def __or__(self, other: AbstractSet[Any]) -> set[Any]:
+    def __or__(self, other: AbstractSet[S]) -> set[T | S]:
         return self.copy() | set(other) if isinstance(other, AbstractSet) else NotImplemented
 
     def __and__(self, other: AbstractSet[Any]) -> set[T]:
@@ -124,7 +125,7 @@ class SetProxy(Shared, _core.Table[T, None], MutableSet[T]):  # type: ignore[mis
     def __sub__(self, other: AbstractSet[Any]) -> set[T]:
         return self.copy() - set(other) if isinstance(other, AbstractSet) else NotImplemented
 
-    def __xor__(self, other: AbstractSet[Any]) -> set[Any]:
+    def __xor__(self, other: AbstractSet[S]) -> set[T | S]:
         return self.copy() ^ set(other) if isinstance(other, AbstractSet) else NotImplemented
 
     def __rsub__(self, other: AbstractSet[Any]) -> set[Any]:
