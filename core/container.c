@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "fault.h"
+#include "member.h"
+#include "transaction.h"
 
 void ip_container_init(ip_container *container, const uint64_t *flavour) {
     memset(container, 0, sizeof *container);
@@ -99,4 +101,70 @@ static bool has_changed(const void *context) {
 bool ip_container_wait(ip_container *container, uint64_t seen, uint64_t deadline_ns, bool *slept) {
     watched w = {container, seen};
     return ip_event_wait(&container->changed, has_changed, &w, deadline_ns, slept);
+}
+
+/* ---- the gate ---- */
+
+bool ip_gate_mine(ip_arena *arena, const ip_container *container) {
+    uint64_t owner;
+    return ip_get(&container->gate.owner, &owner) && owner && owner == ip_lock_identity(arena);
+}
+
+/* Under the lock. A dead owner has the gate until what it left is settled, so that it will be, whoever is killed here. */
+static ip_status acquire(ip_arena *arena, ip_container *container, bool look, bool *settled) {
+    uint64_t owner, me = ip_lock_identity(arena), depth;
+    bool within;
+    IP_READ(&container->gate.owner, owner);
+    if (owner == me) {
+        IP_READ(&container->depth, depth);
+        ip_set(&container->depth, depth + 1);
+        return IP_OK;
+    }
+    if (owner) {
+        if (!look) return IP_HELD;
+        ip_life life = ip_owner_life(arena, owner);
+        if (life != IP_DEAD) return life == IP_ALIVE ? IP_HELD : IP_CORRUPT;
+        FAULT("gate.inherited");
+    }
+    IP_TRY(ip_transaction_of(container, &within));
+    if (within) {
+        if (!owner) return IP_CORRUPT;
+        *settled = true;
+        IP_TRY(ip_transaction_settle_locked(arena, container));
+    }
+    if (!ip_swap(&container->gate.owner, owner, me)) return IP_BUSY;
+    FAULT("gate.taken");
+    ip_set(&container->depth, 1);
+    return IP_OK;
+}
+
+ip_status ip_gate_acquire(ip_arena *arena, ip_container *container, ip_patience patience) {
+    bool settled = false;
+    IP_TRY(ip_lock_take(arena, &container->lock, patience));
+    ip_status status = acquire(arena, container, patience != IP_NOW, &settled);
+    ip_lock_release(&container->lock);
+    if (settled) ip_container_after_change(arena, container, true); /* damage there is found by whom it concerns */
+    return status;
+}
+
+ip_status ip_gate_release(ip_arena *arena, ip_container *container) {
+    uint64_t depth;
+    bool within;
+    if (!ip_gate_mine(arena, container)) return IP_NOT_OWNER;
+    IP_READ(&container->depth, depth);
+    if (depth > 1) {
+        ip_set(&container->depth, depth - 1);
+        return IP_OK;
+    }
+    IP_TRY(ip_transaction_of(container, &within));
+    if (within) return IP_NOT_OWNER;
+    atomic_exchange_explicit(&container->gate.owner, ip_seal(0), memory_order_seq_cst);
+    FAULT("gate.released");
+    ip_event_notify(&container->gate.event, INT_MAX); /* calls of all kinds wait, not just for the gate */
+    return IP_OK;
+}
+
+bool ip_gate_wait(ip_arena *arena, ip_container *container, uint64_t deadline_ns, bool *slept) {
+    (void)arena;
+    return ip_lock_wait(&container->gate, deadline_ns, slept);
 }

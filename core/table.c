@@ -34,6 +34,11 @@ ip_status ip_table_of(ip_arena *arena, ip_object *object, ip_table **table) {
 ip_status ip_table_dismantle(ip_arena *arena, ip_object *object) {
     ip_table *table;
     IP_TRY(ip_table_of(arena, object, &table));
+    for (int i = 0;; i++) {
+        ip_status status = i < 64 ? ip_transaction_dismantle_step(arena, &table->container) : IP_AGAIN;
+        if (status == IP_OK) break;
+        if (status != IP_AGAIN || i == 64) return status;
+    }
     ip_table_store *stores[2] = {&table->dropped, &table->live};
     ip_word *slabs[2] = {&table->dropped_slabs, &table->container.slabs};
     for (int which = 0; which < 2; which++)
@@ -55,14 +60,15 @@ static ip_status refuses(const ip_table_place *p, ip_table_when when, const ip_v
     return *refused ? ip_cell_check_value(&p->cell) : IP_OK; /* is it another value, or this one, damaged? */
 }
 
-/* Under both locks: all of the change but its publication. */
+/* Under both locks: all of the change but its publication. within: in a transaction. */
 static ip_status set_change(ip_arena *arena, ip_table *table, const ip_store_view *s, const ip_table_place *p, const ip_table_key *key,
-                            const ip_value *value, uint64_t block, ip_range *freed) {
+                            const ip_value *value, uint64_t block, bool within, ip_range *freed) {
     uint64_t entry, count;
     ip_piece bytes = {key->data, key->size};
     IP_TRY(ip_cell_new(arena, &table->container, &bytes, value, block, &entry)); /* before anything is freed, whose memory it might get */
     if (p->found) {
         SET(&s->entries[p->position], entry);
+        if (within) return ip_log_push(arena, &table->container, IP_LOG_REPLACED, p->position, p->cell.entry, 0);
         return ip_cell_drop(arena, &table->container, &p->cell, false, freed);
     }
     IP_READ(&table->container.count, count);
@@ -70,6 +76,7 @@ static ip_status set_change(ip_arena *arena, ip_table *table, const ip_store_vie
     SET(&s->index[p->slot], (s->used + 1) | ip_store_tag(key->hash) << POSITION_BITS);
     SET(&table->live.fill, (s->used + 1) | (s->used + 1) << POSITION_BITS);
     SET(&table->container.count, count + 1);
+    if (within) IP_TRY(ip_log_push(arena, &table->container, IP_LOG_INSERTED, s->used, 0, 0));
     return ip_container_bump_shape(arena, &table->container);
 }
 
@@ -78,8 +85,9 @@ static ip_status set_locked(ip_arena *arena, ip_table *table, const ip_table_key
                             ip_table_outcome *outcome, bool *let_go) {
     ip_store_view s;
     ip_table_place p;
-    bool refused;
+    bool refused, within;
     ip_range freed = {0, 0};
+    IP_TRY(ip_transaction_of(&table->container, &within));
     IP_TRY(ip_store_tidy(arena, table));
     IP_TRY(ip_store_read(arena, &table->live, &s));
     IP_TRY(ip_store_find(arena, &s, key, &p));
@@ -92,9 +100,10 @@ static ip_status set_locked(ip_arena *arena, ip_table *table, const ip_table_key
         if (p.found || s.used == s.capacity) return IP_CORRUPT;
     }
     IP_TRY(ip_container_take_arena(arena));
-    IP_TRY(ip_container_conclude(arena, set_change(arena, table, &s, &p, key, value, block, &freed), &table->container, &freed));
+    ip_status status = set_change(arena, table, &s, &p, key, value, block, within, &freed);
+    IP_TRY(ip_container_conclude(arena, status, &table->container, &freed));
     *outcome = p.found ? IP_TABLE_REPLACED : IP_TABLE_INSERTED;
-    *let_go = p.found && p.cell.n_handles;
+    *let_go = p.found && p.cell.n_handles && !within;
     return IP_OK;
 }
 
@@ -139,13 +148,17 @@ ip_status ip_table_get(ip_arena *arena, ip_table *table, ip_patience patience, c
 
 static ip_status remove_change(ip_arena *arena, ip_table *table, const ip_store_view *s, const ip_table_place *p, bool hold, ip_range *freed) {
     uint64_t count;
+    bool within;
+    IP_TRY(ip_transaction_of(&table->container, &within));
     IP_READ(&table->container.count, count);
     if (!count) return IP_CORRUPT;
     SET(&s->entries[p->position], 0);
     SET(&table->container.count, count - 1);
     if (p->position + 1 == s->end) SET(&table->live.fill, s->used | p->position << POSITION_BITS);
     IP_TRY(ip_container_bump_shape(arena, &table->container));
-    return ip_cell_drop(arena, &table->container, &p->cell, hold, freed);
+    if (!within) return ip_cell_drop(arena, &table->container, &p->cell, hold, freed);
+    if (hold) IP_TRY(ip_cell_hold(arena, &p->cell));
+    return ip_log_push(arena, &table->container, IP_LOG_REMOVED, p->position, p->cell.entry, 0);
 }
 
 /* Copies out what is wanted of an entry, then removes it. */
@@ -190,10 +203,20 @@ ip_status ip_table_pop_last(ip_arena *arena, ip_table *table, ip_patience patien
     return status == IP_OK ? ip_container_after_change(arena, &table->container, p.cell.n_handles != 0) : status;
 }
 
-/* Moves all that the table has to the dropped store, which is empty. */
-static ip_status clear_change(ip_arena *arena, ip_table *table) {
+/* Moves all that the table has to the dropped store, which is empty. In a transaction: to the log; the slabs stay. */
+static ip_status clear_change(ip_arena *arena, ip_table *table, bool within) {
     ip_word *from = (ip_word *)&table->live, *to = (ip_word *)&table->dropped;
-    uint64_t word;
+    uint64_t word, count, store[3];
+    IP_READ(&table->container.count, count);
+    if (within) {
+        for (unsigned i = 0; i < 3; i++) {
+            IP_READ(&from[i], store[i]);
+            SET(&from[i], 0);
+        }
+        SET(&table->container.count, 0);
+        IP_TRY(ip_log_push(arena, &table->container, IP_LOG_CLEARED | count << 8, store[0], store[1], store[2]));
+        return ip_container_bump_shape(arena, &table->container);
+    }
     for (unsigned i = 0; i < sizeof(ip_table_store) / sizeof(ip_word); i++) {
         IP_READ(&from[i], word);
         SET(&to[i], word);
@@ -210,13 +233,14 @@ static ip_status clear_change(ip_arena *arena, ip_table *table) {
 ip_status ip_table_clear(ip_arena *arena, ip_table *table, ip_patience patience) {
     uint64_t arrays;
     ip_range freed = {0, 0};
-    bool cleared = false;
+    bool cleared = false, within = false;
     IP_TRY(ip_container_take(arena, &table->container, patience));
     ip_status status = ip_store_tidy(arena, table);
     if (status == IP_OK && !ip_get(&table->live.arrays, &arrays)) status = IP_CORRUPT;
+    if (status == IP_OK) status = ip_transaction_of(&table->container, &within);
     if (status == IP_OK && arrays) {
         status = ip_container_take_arena(arena);
-        if (status == IP_OK) status = ip_container_conclude(arena, clear_change(arena, table), &table->container, &freed);
+        if (status == IP_OK) status = ip_container_conclude(arena, clear_change(arena, table, within), &table->container, &freed);
         cleared = status == IP_OK;
         if (cleared) status = ip_store_tidy(arena, table);
         if (status == IP_BUSY && cleared) status = IP_OK; /* who changes the table next frees the rest */
@@ -262,6 +286,7 @@ static ip_status check(ip_arena *arena, ip_table *table) {
     IP_TRY(ip_store_check_entries(arena, &s, &n, &small));
     IP_TRY(ip_store_check_index(&s, &leading));
     IP_TRY(ip_slab_check(arena, &table->container, &used));
+    IP_TRY(ip_table_check_log(arena, table, &small));
     if (n != count || leading != count || used != small) return IP_CORRUPT;
     return ip_store_read(arena, &table->dropped, &s);
 }

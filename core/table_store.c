@@ -60,36 +60,41 @@ ip_status ip_store_find(ip_arena *arena, const ip_store_view *s, const ip_table_
     return s->slots ? IP_CORRUPT : IP_OK; /* some slots are always empty */
 }
 
-/* Writes the new arrays: the entries without holes, and an index that leads to them. ranks: room for the new
- * position of each old one; NULL if there are no holes. */
-static ip_status fill_arrays(const ip_store_view *s, const ip_store_view *to, uint32_t *ranks) {
-    uint64_t n = 0, placed = 0, word;
-    for (uint64_t i = 0; i < to->slots; i++) ip_set(&to->index[i], 0);
-    for (uint64_t i = 0; i < s->end; i++) {
+/* Writes the entries: as they are, or without holes; then `ranks` is room for the new position of each old one. */
+static ip_status fill_entries(const ip_store_view *s, const ip_store_view *to, bool as_is, uint32_t *ranks) {
+    uint64_t n = 0, word;
+    for (uint64_t i = 0; i < (as_is ? s->used : s->end); i++) {
         IP_READ(&s->entries[i], word);
         if (ranks) ranks[i] = word ? (uint32_t)n : NOWHERE;
-        if (!word) continue;
-        if (n == to->end) return IP_CORRUPT;
+        if (!word && !as_is) continue;
+        if (n == to->used) return IP_CORRUPT;
         ip_set(&to->entries[n++], word);
     }
-    if (n != to->end) return IP_CORRUPT;
+    if (n != to->used) return IP_CORRUPT;
     while (n < to->capacity) ip_set(&to->entries[n++], 0);
+    return IP_OK;
+}
+
+/* Writes an index that leads to the new entries. */
+static ip_status fill_index(const ip_store_view *s, const ip_store_view *to, bool as_is, const uint32_t *ranks) {
+    uint64_t placed = 0, word;
+    for (uint64_t i = 0; i < to->slots; i++) ip_set(&to->index[i], 0);
     for (uint64_t i = 0; i < s->slots; i++) {
         IP_READ(&s->index[i], word);
         if (!word) continue;
         uint64_t position = (word & LOW28) - 1, tag = word >> POSITION_BITS, slot = tag & (to->slots - 1), there;
         if (position >= s->used) return IP_CORRUPT;
-        if (position >= s->end) continue; /* a hole */
+        if (position >= s->end && !as_is) continue; /* a hole */
         if (ranks) position = ranks[position];
         if (position == NOWHERE) continue;
-        if (position >= to->end || ++placed > to->end) return IP_CORRUPT;
+        if (position >= to->used || ++placed > to->used) return IP_CORRUPT;
         for (;; slot = (slot + 1) & (to->slots - 1)) {
             IP_READ(&to->index[slot], there);
             if (!there) break;
         }
         ip_set(&to->index[slot], (position + 1) | tag << POSITION_BITS);
     }
-    return placed == to->end ? IP_OK : IP_CORRUPT;
+    return placed == to->used ? IP_OK : IP_CORRUPT;
 }
 
 static ip_status swap_change(ip_arena *arena, ip_table *table, const ip_store_view *s, const ip_store_view *to, uint64_t log, ip_range *freed) {
@@ -99,29 +104,33 @@ static ip_status swap_change(ip_arena *arena, ip_table *table, const ip_store_vi
     SET(&block->owner, 0);
     SET(&table->live.arrays, to->arrays);
     SET(&table->live.slots, log);
-    SET(&table->live.fill, to->end | to->end << POSITION_BITS);
+    SET(&table->live.fill, to->used | to->end << POSITION_BITS);
     IP_TRY(ip_container_bump_shape(arena, &table->container));
     return s->arrays ? ip_heap_free(arena, s->arrays, freed) : IP_OK;
 }
 
-/* Arrays for `count` entries and half as many more. */
 ip_status ip_store_rebuild(ip_arena *arena, ip_table *table, const ip_store_view *s) {
     uint64_t log = LOG_MIN, count, ranks = 0;
+    bool as_is;
     ip_store_view to = {0};
     ip_range freed = {0, 0};
     IP_READ(&table->container.count, count);
     if (count > s->end) return IP_CORRUPT;
-    while (log <= LOG_MAX && capacity_of(UINT64_C(1) << log) < count + count / 2 + 1) log++;
+    IP_TRY(ip_transaction_of(&table->container, &as_is));
+    to.used = as_is ? s->used : count;
+    to.end = as_is ? s->end : count;
+    while (log <= LOG_MAX && capacity_of(UINT64_C(1) << log) < to.used + to.used / 2 + 1) log++;
     if (log > LOG_MAX) return IP_CROWDED;
     to.slots = UINT64_C(1) << log;
     to.capacity = capacity_of(to.slots);
-    to.end = count;
     IP_TRY(ip_block_new(arena, (to.slots + to.capacity) * sizeof(ip_word), &to.arrays));
     FAULT("table.growing");
     to.index = ip_at(arena, to.arrays);
     to.entries = to.index + to.slots;
-    ip_status status = count < s->end ? ip_block_new(arena, s->end * sizeof(uint32_t), &ranks) : IP_OK;
-    if (status == IP_OK) status = fill_arrays(s, &to, ranks ? ip_at(arena, ranks) : NULL);
+    ip_status status = !as_is && count < s->end ? ip_block_new(arena, s->end * sizeof(uint32_t), &ranks) : IP_OK;
+    uint32_t *rank = ranks ? ip_at(arena, ranks) : NULL;
+    if (status == IP_OK) status = fill_entries(s, &to, as_is, rank);
+    if (status == IP_OK) status = fill_index(s, &to, as_is, rank);
     FAULT("table.grown");
     if (status == IP_OK) status = ip_container_take_arena(arena);
     if (status == IP_OK) status = ip_container_conclude(arena, swap_change(arena, table, s, &to, log, &freed), NULL, &freed);

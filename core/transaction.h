@@ -15,15 +15,15 @@
  * Invariants: refs is how many containers name the record; a record that none names belongs to the member that has begun it.
  * A container in a transaction has a gate with an owner; who settles is that one, or, after its death, who holds the container's lock.
  *
- * What an op means is the affair of the kind of the container: a table's are undone in table_undo.c, a list's by list.c.
+ * What an op means is the affair of the kind of the container: a table's are undone in table_undo.c, a list's in list.c.
  */
 #ifndef IP_TRANSACTION_H
 #define IP_TRANSACTION_H
 
 #include "container.h"
 
-/* Of tables: from 1 on; of lists: from IP_LOG_LISTS on. */
-enum { IP_LOG_LISTS = 32 };
+/* Ops, the low byte of the first word: of tables from 1 on, of lists from IP_LOG_LISTS on. */
+enum { IP_LOG_OP = 0xFF, IP_LOG_LISTS = 32 };
 
 typedef struct {
     ip_word op, a, b, c;
