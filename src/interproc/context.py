@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 from . import _core
 
 if TYPE_CHECKING:
-    from . import connection, locks, queues
+    from . import connection, locks, managers, queues
 
 __all__ = [
     "DefaultContext",
@@ -198,6 +198,24 @@ class _Context(mpc.BaseContext):
 
     def _itself(self) -> _Context:
         return self
+
+    @overload  # type: ignore[override]  # ours
+    def Manager(self, *, name: None = None) -> managers.SyncManager: ...
+    @overload
+    def Manager(self, *, name: str) -> managers.NamedManager: ...
+
+    def Manager(self, *, name: str | None = None) -> Any:
+        """A manager with its server started; see managers.SyncManager.
+
+        With a name, the store of that name, which unrelated processes open; see managers.NamedManager.
+        """
+        from .managers import NamedManager, SyncManager
+
+        if name is not None:
+            return NamedManager(name)
+        manager = SyncManager(ctx=self.get_context())
+        manager.start()
+        return manager
 
     def Queue(  # type: ignore[override]
         self,

@@ -1,0 +1,515 @@
+"""The manager's server: the process in which registered objects live, and what it does for those who call."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import struct
+import sys
+import threading
+import traceback
+import weakref
+from collections.abc import Callable, Iterator
+from multiprocessing import connection as mpconnection
+from multiprocessing import managers as mpm
+from multiprocessing import process, util
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, ClassVar
+
+from .. import _core
+from ..connection import Connection
+from ..errors import ObjectFreed, PicklingError, UnpicklingError
+from . import twins
+from .channel import SocketEnd, namespace
+from .dicts import DictProxy
+from .remote import Life, Token
+from .sharing import share
+from .snapshot import load, save
+from .transaction import transaction
+
+__all__ = ["Server"]
+
+PATIENCE = 10  # seconds that a client has for each step of its authentication
+GRACE = 5.0  # seconds that the server gives itself to end in order when its parent has died
+TICK = 1.0  # seconds between looks at whose holders have died
+
+
+class _Serving(threading.local):
+    """What the client that this thread serves has locked from far away, and is to be undone when it goes."""
+
+    def __init__(self) -> None:
+        self.locks: list[Any] = []
+        self.transaction: Any = None
+
+
+# Ends of pipes that are the server's alone; a process that it forks lets go of them, or nobody would ever
+# learn of the server's death.
+_ours: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for end in list(_ours):
+        end.close()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+class Server(mpm.Server):  # type: ignore[misc]
+    """multiprocessing's server, which also speaks by channels.
+
+    An object lives while somebody holds it: a client that is a member of this server's arena has a Life for
+    it, by which the server learns of the holder's end, however it came; others are counted, as in
+    multiprocessing. Clients of multiprocessing's own can connect as well.
+    """
+
+    public: ClassVar[list[str]] = [*mpm.Server.public, "open_channel"]
+
+    # What can be asked for through a channel only.
+    controls: ClassVar[frozenset[str]] = frozenset(
+        {
+            "build",
+            "make",
+            "incref",
+            "decref",
+            "let_go",
+            "get_methods",
+            "number_of_objects",
+            "debug_info",
+            "dummy",
+        }
+    )
+
+    def __init__(self, registry: Any, address: Any, authkey: bytes, serializer: str) -> None:
+        super().__init__(registry, address, authkey, serializer)
+        self.stop_event = threading.Event()
+        self.arena = _core.Arena.default()
+        self.home = secrets.token_hex(8)  # names this server among all
+        self.lives: dict[str, list[Connection]] = {}  # for each ident, our ends
+        self._root: Any = None
+        self._threads = _Serving()
+
+    # ---- running ------------------------------------------------------------------------------------------
+
+    def serve_forever(self) -> None:
+        """Serves until it is told to shut down or its parent ends, then leaves by SystemExit."""
+        process.current_process()._manager_server = self  # type: ignore[attr-defined]
+        for work in (self._watch_parent, self._watch_lives, self.accepter):
+            threading.Thread(target=work, daemon=True).start()
+        try:
+            with contextlib.suppress(KeyboardInterrupt, SystemExit):
+                self.stop_event.wait()
+        finally:
+            sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+            sys.exit(0)
+
+    def _watch_parent(self) -> None:
+        """Ends the server with its parent, however that ended."""
+        parent = process.parent_process()
+        if parent is None:
+            return
+        watched: list[Any] = [parent.sentinel]
+        with contextlib.suppress(
+            OSError, AttributeError
+        ):  # others may have inherited the sentinel's other side
+            watched.append(os.pidfd_open(parent.pid))
+        if parent.is_alive():
+            mpconnection.wait(watched)
+        util.info("the manager's parent has ended")
+        self.stop_event.set()
+        threading.Event().wait(GRACE)
+        os._exit(1)
+
+    def _watch_lives(self) -> None:
+        while not self.stop_event.wait(TICK):
+            self.sweep()
+
+    def accepter(self) -> None:
+        """Gives each client a thread, so that one that is silent holds up nobody."""
+        while True:
+            try:
+                client = self.listener.accept()
+            except OSError:
+                if self.stop_event.wait(0.01):  # out of descriptors, as a rule: it passes
+                    return
+                continue
+            threading.Thread(target=self.handle_request, args=(client,), daemon=True).start()
+
+    def _handle_request(self, c: Any) -> None:
+        request = None
+        try:
+            with _patience(c, PATIENCE):
+                mpconnection.deliver_challenge(c, self.authkey)
+                mpconnection.answer_challenge(c, self.authkey)
+                request = c.recv()
+            _, method, args, kwds = request
+            if method not in self.public:
+                raise ValueError(f"the manager's server has no function {method!r}")
+        except Exception as error:  # garbage, a wrong key, silence: the others must not suffer
+            util.info("a client was dropped: %r", error)
+            return
+        try:
+            message = "#RETURN", getattr(self, method)(c, *args, **kwds)
+        except Exception:
+            message = "#TRACEBACK", traceback.format_exc()
+        try:
+            c.send(message)
+        except Exception:
+            with contextlib.suppress(Exception):
+                c.send(("#TRACEBACK", traceback.format_exc()))
+
+    # ---- channels -----------------------------------------------------------------------------------------
+
+    def open_channel(self, c: Any, name: str, uids: list[str], pids: str) -> None:
+        """Agrees with a client on the best way to talk, and serves it until it goes."""
+        threading.current_thread().name = name
+        answer: tuple[Any, ...] = ("socket",)
+        joined = self.arena.uid in uids
+        offer: Callable[[Any], None] = lambda answer: c.send(("#RETURN", answer))  # noqa: E731
+        if not joined and pids == namespace() and self._let_in(c):
+            joined = c.recv()
+            offer = c.send
+        if not joined:
+            offer(answer)
+            _keep_alive(c)
+            end = SocketEnd(c)
+            end.pickler = twins.pickler(self)
+            self.serve(end, False)
+        else:
+            ours, theirs = _core.pipe(Connection, arena=self.arena)
+            _ours.add(ours)
+            try:
+                offer(("pipe", self.arena.uid, theirs))
+                c.recv()  # it has it
+            except BaseException:
+                ours.close()
+                raise
+            theirs.close()
+            c.close()
+            self.serve(ours, True)
+        raise SystemExit  # as serve_client does: there is nothing to answer
+
+    def _let_in(self, c: Any) -> bool:
+        """Offers a place in the arena to a client on this machine; whether an offer was made."""
+        with socket.socket(fileno=os.dup(c.fileno())) as door:
+            if door.family != socket.AF_UNIX:
+                return False
+            try:
+                descriptor, slot = self.arena.reserve()
+            except (MemoryError, OSError):
+                return False
+            try:
+                c.send(("#RETURN", ("join", self.arena.uid, slot)))
+                socket.send_fds(door, [b"."], [descriptor])
+            finally:
+                os.close(descriptor)
+        return True
+
+    def serve(self, end: Any, near: bool) -> None:
+        """Answers the requests that come through a channel until the other side is gone.
+
+        `near`: it is a member of the arena.
+        """
+        number = 0
+        send, recv, answer = end.send, end.recv, self._answer
+        try:
+            while not self.stop_event.is_set():
+                try:
+                    request = recv()
+                except UnpicklingError:
+                    number += 1
+                    send((number, "#TRACEBACK", traceback.format_exc()))
+                    continue
+                number = request[0]
+                if not near and request[2] == "acquire" and request[1] in self.id_to_obj:
+                    self._threads.locks.append(self.id_to_obj[request[1]][0])
+                reply = answer(near, *request)
+                request = None
+                if not number:
+                    continue
+                try:
+                    send(reply)
+                except (PicklingError, MemoryError):
+                    send((number, "#UNSERIALIZABLE", traceback.format_exc()))
+                reply = None
+        except (EOFError, OSError):
+            pass
+        finally:
+            end.close()
+            if not near:
+                self._undo()
+
+    def _undo(self) -> None:
+        """The client that this thread has served is gone.
+
+        What it has locked, as a thread of ours, is given back.
+        """
+        here = self._threads
+        if here.transaction is not None:
+            self.end(None, False)
+        for lock in here.locks:
+            mine = getattr(lock, "is_mine", None) or getattr(getattr(lock, "_lock", None), "is_mine", None)
+            with contextlib.suppress(Exception):
+                while mine is not None and mine():
+                    lock.release()
+
+    def _answer(
+        self, near: bool, number: int, ident: str | None, method: str, args: Any, kwds: Any
+    ) -> tuple[int, str, Any]:
+        if ident is None:
+            return self._control(near, number, method, args, kwds)
+        try:
+            obj, exposed, typeids = self.id_to_obj[ident]
+        except KeyError:
+            return self._failed(
+                number,
+                ObjectFreed(
+                    f"{method}(): the object was freed in the manager's server, since nobody held it"
+                ),
+            )
+        function = getattr(obj, method, None) if method in exposed else None
+        if function is None:
+            return self._unexposed(number, ident, obj, exposed, method, args, kwds)
+        try:
+            result = function(*args, **kwds)
+        except BaseException as error:
+            return self._failed(number, error)
+        if typeids and method in typeids:
+            try:
+                return number, *self._make(near, typeids[method], (result,), {})
+            except Exception:
+                return number, "#TRACEBACK", traceback.format_exc()
+        return number, "#RETURN", result
+
+    def _unexposed(
+        self, number: int, ident: str, obj: Any, exposed: Any, method: str, args: Any, kwds: Any
+    ) -> tuple[int, str, Any]:
+        fallback = self.fallback_mapping.get(method)
+        try:
+            if fallback is None:
+                raise AttributeError(
+                    f"method {method!r} of {type(obj)!r} object is not in exposed={exposed!r}"
+                )
+            return number, "#RETURN", fallback(self, None, ident, obj, *args, **kwds)
+        except Exception:
+            return number, "#TRACEBACK", traceback.format_exc()
+
+    def _failed(self, number: int, error: BaseException) -> tuple[int, str, Any]:
+        """An exception as it travels: by itself, so that one that cannot be unpickled there is still told."""
+        text = "".join(traceback.format_exception(error))
+        if not isinstance(error, Exception):  # SystemExit, say, is not the caller's
+            return number, "#TRACEBACK", text
+        try:
+            return number, "#ERROR", (bytes(ForkingPickler.dumps(error)), text)
+        except Exception:
+            return number, "#TRACEBACK", text
+
+    def _control(self, near: bool, number: int, method: str, args: Any, kwds: Any) -> tuple[int, str, Any]:
+        try:
+            if method == "make":
+                return number, *self._make(near, args[0], args[1:], kwds)
+            if method not in self.controls and method not in self.public:
+                raise ValueError(f"the manager's server has no function {method!r}")
+            return number, "#RETURN", getattr(self, method)(None, *args, **kwds)
+        except Exception as error:
+            return self._failed(number, error)
+
+    # ---- objects ------------------------------------------------------------------------------------------
+
+    def _make(self, near: bool, typeid: str, args: Any, kwds: Any) -> tuple[str, Any]:
+        """An object of a registered type, as an answer.
+
+        A token for a proxy, or itself if it is in the arena.
+        """
+        obj, exposed, typeids, proxytype = self._new(typeid, args, kwds)
+        if twins.in_arena(obj):
+            return "#RETURN", obj
+        ident, life = self._publish(obj, exposed, typeids, near)
+        token = Token(typeid, self.address, ident, life, self.home)
+        module = sys.modules.get(proxytype.__module__)
+        known = (
+            getattr(module, proxytype.__qualname__, None) is proxytype
+        )  # by its name, to who has no registry
+        return "#PROXY", (tuple(exposed), token, proxytype if known else None)
+
+    def _new(self, typeid: str, args: Any, kwds: Any) -> tuple[Any, Any, Any, Any]:
+        function, exposed, typeids, proxytype = self.registry[typeid]
+        if function is not None:
+            obj = function(*args, **kwds)
+        elif kwds or len(args) != 1:
+            raise ValueError("Without callable, must have one non-keyword argument")
+        else:
+            obj = args[0]
+        if exposed is None:
+            exposed = mpm.public_methods(obj)  # type: ignore[attr-defined]
+        if typeids is not None:
+            if not isinstance(typeids, dict):
+                raise TypeError(f"Method_to_typeid {typeids!r}: type {type(typeids)!s}, not dict")
+            exposed = [*exposed, *typeids]
+        return obj, exposed, typeids, proxytype
+
+    def _publish(self, obj: Any, exposed: Any, typeids: Any, near: bool) -> tuple[str, Life | None]:
+        """Makes the object known, with one reference to it more.
+
+        A Life for the client, or one that is counted.
+        """
+        ident = f"{id(obj):x}"
+        life = None
+        with self.mutex:
+            if near:
+                ours, life = _core.pipe(Life, False, arena=self.arena)
+                _ours.add(ours)
+                self.lives.setdefault(ident, []).append(ours)
+                life.address, life.ident = self.address, ident
+            else:
+                self.id_to_refcount[ident] = self.id_to_refcount.get(ident, 0) + 1
+            known = self.id_to_obj.get(ident)  # what several typeids give may be used as each of them says
+            if known is not None:
+                exposed = {*exposed, *known[1]}
+                typeids = {**(known[2] or {}), **(typeids or {})}
+            self.id_to_obj[ident] = obj, frozenset(exposed), typeids
+        return ident, life
+
+    def create(self, c: Any, typeid: str, /, *args: Any, **kwds: Any) -> tuple[str, tuple[str, ...]]:
+        """For multiprocessing's own clients: a new object, counted."""
+        obj, exposed, typeids, _ = self._new(typeid, args, kwds)
+        ident, _ = self._publish(obj, exposed, typeids, False)
+        return ident, tuple(exposed)
+
+    def incref(self, c: Any, ident: str) -> None:
+        """One more counted reference. Raises ObjectFreed."""
+        with self.mutex:
+            if ident not in self.id_to_obj:
+                raise ObjectFreed(f"object {ident} of the manager's server was freed, since nobody held it")
+            self.id_to_refcount[ident] = self.id_to_refcount.get(ident, 0) + 1
+
+    def decref(self, c: Any, ident: str) -> None:
+        """One counted reference less."""
+        with self.mutex:
+            left = self.id_to_refcount.get(ident, 0) - 1
+            if left < 0:
+                raise AssertionError(f"object {ident} has no reference that is counted")
+            if left:
+                self.id_to_refcount[ident] = left
+            else:
+                del self.id_to_refcount[ident]
+        self._free_if_unheld(ident)
+
+    def let_go(self, c: Any, ident: str) -> None:
+        """A Life of it has ended."""
+        self._free_if_unheld(ident)
+
+    def sweep(self) -> None:
+        """Frees what nobody holds any more."""
+        for ident in list(self.lives):
+            self._free_if_unheld(ident)
+
+    def _free_if_unheld(self, ident: str) -> None:
+        entry = None
+        with self.mutex:
+            lives = [life for life in self.lives.get(ident, ()) if not life.poll(0)]
+            if lives:
+                self.lives[ident] = lives
+            else:
+                self.lives.pop(ident, None)
+                if ident not in self.id_to_refcount and ident not in self.id_to_local_proxy_obj:
+                    entry = self.id_to_obj.pop(ident, None)
+        del entry  # without the mutex: it may have proxies of ours in it
+
+    # ---- for clients out of reach of the arena, and those who come later ----------------------------------
+
+    def root(self, c: Any) -> Any:
+        """The dict from which everything that is to be found by others can be reached."""
+        with self.mutex:
+            if self._root is None:
+                self._root = DictProxy(arena=self.arena, deep=True)
+            return self._root
+
+    def share(self, c: Any, obj: Any) -> Any:
+        """A live shared copy of a nested container."""
+        return share(obj, self.arena)
+
+    def save(self, c: Any, path: str, timeout: float | None) -> None:
+        """The root, to a file here."""
+        save(self.root(c), path, timeout)
+
+    def load(self, c: Any, path: str, timeout: float | None) -> None:
+        """The root, from a file here."""
+        load(self.root(c), path, timeout)
+
+    def begin(self, c: Any, containers: Any, timeout: float | None) -> None:
+        """Begins a transaction of the thread that serves the client."""
+        if self._threads.transaction is not None:
+            raise RuntimeError("this thread is in a transaction already")
+        begun = transaction(*containers, timeout=timeout)
+        begun.__enter__()
+        self._threads.transaction = begun
+
+    def end(self, c: Any, commit: bool) -> None:
+        """Ends it."""
+        begun, self._threads.transaction = self._threads.transaction, None
+        if begun is None:
+            raise RuntimeError(
+                "the transaction was undone, since the connection to the server was replaced in it"
+            )
+        if commit:
+            begun.__exit__(None, None, None)
+        else:
+            undo = _Undone()
+            begun.__exit__(_Undone, undo, None)
+
+    def fallback_getvalue(self, c: Any, ident: str, obj: Any) -> Any:
+        """The object itself, of which the caller gets a copy; of a shared container a plain copy."""
+        return obj._getvalue() if isinstance(obj, _core.Handle) and hasattr(obj, "_getvalue") else obj
+
+    fallback_mapping: ClassVar[dict[str, Any]] = {
+        **mpm.Server.fallback_mapping,
+        "#GETVALUE": fallback_getvalue,
+    }
+
+    def get_methods(self, c: Any, token: Any) -> tuple[str, ...]:
+        """The names of the exposed methods."""
+        return tuple(self.id_to_obj[token.id][1])
+
+    def number_of_objects(self, c: Any) -> int:
+        """How many registered objects somebody holds."""
+        self.sweep()
+        return len(self._held())
+
+    def _held(self) -> list[str]:
+        with self.mutex:
+            return sorted({*self.id_to_refcount, *self.lives})
+
+    def debug_info(self, c: Any) -> str:
+        """A line or two for each object."""
+        lines = []
+        for ident in self._held():
+            count = self.id_to_refcount.get(ident, 0) + len(self.lives.get(ident, ()))
+            text = str(self.id_to_obj.get(ident, (None,))[0])[:75]
+            lines.append(f"  {ident}:       refcount={count}\n    {text}")
+        return "\n".join(lines)
+
+
+class _Undone(Exception):
+    """Why a transaction ends that its client undoes."""
+
+
+@contextlib.contextmanager
+def _patience(c: Any, seconds: int) -> Iterator[None]:
+    """Within the block, a read from the connection or a write to it fails with OSError after so long."""
+    options = (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO)
+    with socket.socket(fileno=os.dup(c.fileno())) as door:
+        for option in options:
+            door.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", seconds, 0))
+        yield
+        for option in options:
+            door.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", 0, 0))
+
+
+def _keep_alive(c: Any) -> None:
+    """Learn of the end of a machine at the other side."""
+    with socket.socket(fileno=os.dup(c.fileno())) as door:
+        if door.family != socket.AF_UNIX:
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
