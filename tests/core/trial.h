@@ -106,6 +106,8 @@ static void disarm(void) { ip_fault_hook = NULL; }
 static port *locks_of[4]; /* rings whose locks recovery tries */
 static unsigned n_locks_of;
 
+static void (*recover_more)(void); /* what else a recovery does, whichever process does it */
+
 static void can_be_had(ip_lock *lock) {
     OK(ip_lock_take(&arena, lock, IP_INHERIT));
     ip_lock_release(lock);
@@ -120,6 +122,7 @@ static void recover(uint64_t order) {
         can_be_had(&locks_of[i]->out->put_lock);
         can_be_had(&locks_of[i]->in->get_lock);
     }
+    if (recover_more) recover_more();
     OK(ip_member_reap(&arena, &buried));
 }
 
