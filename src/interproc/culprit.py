@@ -8,7 +8,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["describe", "explain"]
+__all__ = ["describe", "explain", "search"]
 
 MAX_DEPTH = 64  # levels
 MAX_PARTS = 100_000  # parts looked at, on all levels together
@@ -34,7 +34,7 @@ def explain(item: object, error: Exception, probe: Probe, reducers: Reducers) ->
     The path to the culprit is an expression in terms of `item`, such as item['jobs'][3].callback.
     """
     try:
-        path, culprit, reason, exact = _search(item, error, probe, reducers)
+        path, culprit, reason, exact = search(item, error, probe, reducers)
     except Exception:  # a hostile object may raise anywhere; the first error is still worth telling
         path, culprit, reason, exact = "item", item, error, True
     place = f"at {path}" if exact else f"within {path}"
@@ -50,10 +50,13 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _search(
+def search(
     item: object, error: Exception, probe: Probe, reducers: Reducers
 ) -> tuple[str, object, BaseException, bool]:
-    """Goes down from part to part that fails by itself; the last such part is the culprit."""
+    """Goes down from part to part that fails by itself; the last such part is the culprit.
+
+    Returns its path as an expression in terms of `item`, itself, its error, and whether the search was complete.
+    """
     path, here, reason = "item", item, error
     above = [item]  # also keeps the parts alive, so that their ids stay theirs
     left = MAX_PARTS

@@ -22,6 +22,7 @@ __all__ = [
     "ObjectFreed",
     "PicklingError",
     "ShutDown",
+    "SnapshotError",
     "UnpicklingError",
 ]
 
@@ -73,3 +74,7 @@ class UnpicklingError(InterprocError, pickle.UnpicklingError):
 
 class ShutDown(InterprocError, _QueueShutDown):
     """The queue was shut down: nothing more can be put, or nothing is left to get."""
+
+
+class SnapshotError(InterprocError, ValueError):
+    """A file that cannot be loaded: it is no snapshot, is cut short or damaged, or newer. Nothing was changed."""

@@ -166,9 +166,11 @@ class Condition:
     _NEXT, _HORIZON, _PERMITS = range(3)  # words of the roll
     _WAITING, _ELIGIBLE = range(2)  # columns: all of a process's waiters, and those below the horizon
 
-    def __init__(self, lock: Lockable | None = None, *, ctx: object = None) -> None:
-        self._lock: Any = lock if lock is not None else RLock()
-        arena = getattr(self._lock, "arena", None)
+    def __init__(
+        self, lock: Lockable | None = None, *, ctx: object = None, arena: _core.Arena | None = None
+    ) -> None:
+        self._lock: Any = lock if lock is not None else RLock(arena=arena)
+        arena = getattr(self._lock, "arena", arena)
         self._signal = _core.Signal(arena=arena)
         self._roll = Roll(words=3, columns=2, arena=arena)
         self._bind()
@@ -345,10 +347,12 @@ class Barrier(threading.Barrier):
         timeout: float | None = None,
         *,
         ctx: object = None,
+        arena: _core.Arena | None = None,
     ) -> None:
         if parties < 1:
             raise ValueError(f"a barrier needs at least one party, not {parties}")
-        self.__setstate__((parties, action, timeout, Condition(), Roll(words=1, columns=1)))
+        parts = Condition(arena=arena), Roll(words=1, columns=1, arena=arena)
+        self.__setstate__((parties, action, timeout, *parts))
 
     def __getstate__(self) -> tuple[Any, ...]:
         return self._parties, self._action, self._timeout, self._cond, self._roll

@@ -105,8 +105,8 @@ def _memory_of(obj: Any) -> _core.Memory | None:
     return None
 
 
-def _new(type_: Any, lock: bool) -> Any:
-    return _of_memory(type_, _core.Memory(max(1, ctypes.sizeof(type_)), lock=lock))
+def _new(type_: Any, lock: bool, arena: _core.Arena | None = None) -> Any:
+    return _of_memory(type_, _core.Memory(max(1, ctypes.sizeof(type_)), lock=lock, arena=arena))
 
 
 def _new_value(typecode_or_type: Any, args: tuple[Any, ...], lock: bool) -> Any:
@@ -115,11 +115,13 @@ def _new_value(typecode_or_type: Any, args: tuple[Any, ...], lock: bool) -> Any:
     return obj
 
 
-def _new_array(typecode_or_type: Any, size_or_initializer: Any, lock: bool) -> Any:
+def _new_array(
+    typecode_or_type: Any, size_or_initializer: Any, lock: bool, arena: _core.Arena | None = None
+) -> Any:
     type_ = typecode_to_type.get(typecode_or_type, typecode_or_type)
     if isinstance(size_or_initializer, int):
-        return _new(type_ * size_or_initializer, lock)
-    obj = _new(type_ * len(size_or_initializer), lock)
+        return _new(type_ * size_or_initializer, lock, arena)
+    obj = _new(type_ * len(size_or_initializer), lock, arena)
     cells = _cells(obj)
     if cells is None or not _write(
         _core.View(obj, *_layout(type(obj))), cells, slice(None), size_or_initializer
@@ -231,17 +233,23 @@ def Value(typecode_or_type: Any, *args: Any, lock: Any = True, ctx: object = Non
     return synchronized(RawValue(typecode_or_type, *args), _checked(lock))
 
 
-def Array(typecode_or_type: Any, size_or_initializer: Any, *, lock: Any = True, ctx: object = None) -> Any:
+def Array(
+    typecode_or_type: Any,
+    size_or_initializer: Any,
+    *,
+    lock: Any = True,
+    ctx: object = None,
+    arena: _core.Arena | None = None,
+) -> Any:
     """A ctypes array in shared memory and a recursive lock around it; `lock` as for Value.
 
     `memoryview(array)` and `numpy.asarray(array)` are the memory itself, which lives as long as they do. They
     do not lock.
     """
     if lock is True or lock is None:
-        return _with_own_lock(_new_array(typecode_or_type, size_or_initializer, lock=True))
-    if lock is False:
-        return RawArray(typecode_or_type, size_or_initializer)
-    return synchronized(RawArray(typecode_or_type, size_or_initializer), _checked(lock))
+        return _with_own_lock(_new_array(typecode_or_type, size_or_initializer, lock=True, arena=arena))
+    raw = _new_array(typecode_or_type, size_or_initializer, lock=False, arena=arena)
+    return raw if lock is False else synchronized(raw, _checked(lock))
 
 
 def _checked(lock: Any) -> Any:
