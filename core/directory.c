@@ -5,6 +5,7 @@
 
 #include "fault.h"
 #include "heap.h"
+#include "list.h"
 #include "member.h"
 #include "ring.h"
 #include "table.h"
@@ -397,6 +398,7 @@ static ip_status free_step(ip_arena *arena, uint64_t index, uint64_t state, ip_o
         if (status != IP_OK) return status;
     }
     if (kind == IP_TABLE) IP_TRY(ip_table_dismantle(arena, object));
+    if (kind == IP_LIST) IP_TRY(ip_list_dismantle(arena, object));
     IP_READ(&object->name, name_at);
     IP_READ(&entry_at(arena, index)->body, body_at);
     if (name_at) IP_TRY(ip_heap_free(arena, name_at, &freed_name));

@@ -150,7 +150,8 @@ ip_status ip_log_next(ip_arena *arena, const ip_container *container, uint64_t *
 static ip_status settle_entry(ip_arena *arena, ip_container *container, ip_log_entry *entry, bool undo, ip_range *freed) {
     uint64_t op;
     IP_READ(&entry->op, op);
-    if ((op & IP_LOG_OP) >= IP_LOG_LISTS) return IP_CORRUPT;
+    if ((op & IP_LOG_OP) >= IP_LOG_LISTS)
+        return undo ? ip_list_undo(arena, container, entry, freed) : ip_list_forget(arena, container, entry, freed);
     return undo ? ip_table_undo(arena, container, entry, freed) : ip_table_forget(arena, container, entry, freed);
 }
 

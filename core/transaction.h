@@ -15,7 +15,7 @@
  * Invariants: refs is how many containers name the record; a record that none names belongs to the member that has begun it.
  * A container in a transaction has a gate with an owner; who settles is that one, or, after its death, who holds the container's lock.
  *
- * What an op means is the affair of the kind of the container: a table's are undone in table_undo.c, a list's in list.c.
+ * What an op means is the affair of the kind of the container: a table's are undone in table_undo.c, a list's in list_undo.c.
  */
 #ifndef IP_TRANSACTION_H
 #define IP_TRANSACTION_H
@@ -51,6 +51,8 @@ typedef ip_status (*ip_log_step)(ip_arena *arena, ip_container *container, ip_lo
 
 ip_status ip_table_undo(ip_arena *arena, ip_container *container, ip_log_entry *entry, ip_range *freed);
 ip_status ip_table_forget(ip_arena *arena, ip_container *container, ip_log_entry *entry, ip_range *freed);
+ip_status ip_list_undo(ip_arena *arena, ip_container *container, ip_log_entry *entry, ip_range *freed);
+ip_status ip_list_forget(ip_arena *arena, ip_container *container, ip_log_entry *entry, ip_range *freed);
 
 /* Under the container's lock: settles all there is; takes the arena lock for each step. IP_BUSY: call again. */
 ip_status ip_transaction_settle_locked(ip_arena *arena, ip_container *container);
