@@ -15,20 +15,16 @@ enum { STRIDE = 1 };
 static ip_arena arena;
 static table t, inner;
 static int victims; /* members that died in a change */
+static bool gated;  /* and had the gate */
 
 enum { KEYS = 40, REMOVED = 7 }; /* every 7th was removed again */
 static uint64_t size_of(uint64_t key) { return key % 9 == 4 ? 700 + key : key * 5 % 120; }
 static bool is_there(uint64_t key) { return key < KEYS && key % REMOVED != 0; }
 
-static void build(void) {
-    OK(ip_arena_create(&arena, -1, UINT64_C(4) << 20));
-    t = table_new(&arena);
-    inner = table_new(&arena);
+/* A small one and a large one carry handles. */
+static void set_carriers(void) {
     ip_handle_ref refs[2] = {{inner.id, 0}, {inner.id, 0}};
-    set_when(&inner, 1, 1, 30, IP_TABLE_ALWAYS, 0, 0);
-    for (uint64_t i = 0; i < KEYS; i++) set_when(&t, i, i, size_of(i), IP_TABLE_ALWAYS, 0, 0);
-    for (uint64_t i = 0; i < KEYS; i += REMOVED) OK(ip_table_pop(&arena, t.table, IP_PATIENT, &key_of(i).key, NULL));
-    for (uint64_t i = 0; i < 2; i++) { /* a small one and a large one carry handles */
+    for (uint64_t i = 0; i < 2; i++) {
         uint64_t key = KEYS - 3 + i, size = i ? 900 : 20;
         ip_table_outcome outcome;
         stored_key k;
@@ -37,6 +33,16 @@ static void build(void) {
         ip_value v = {.kind = (uint8_t)key, .data = value_bytes, .size = size, .handles = refs, .n_handles = 2};
         OK(ip_table_set(&arena, t.table, IP_PATIENT, &k.key, &v, IP_TABLE_ALWAYS, NULL, &outcome));
     }
+}
+
+static void build(void) {
+    OK(ip_arena_create(&arena, -1, UINT64_C(4) << 20));
+    t = table_new(&arena);
+    inner = table_new(&arena);
+    set_when(&inner, 1, 1, 30, IP_TABLE_ALWAYS, 0, 0);
+    for (uint64_t i = 0; i < KEYS; i++) set_when(&t, i, i, size_of(i), IP_TABLE_ALWAYS, 0, 0);
+    for (uint64_t i = 0; i < KEYS; i += REMOVED) OK(ip_table_pop(&arena, t.table, IP_PATIENT, &key_of(i).key, NULL));
+    set_carriers();
 }
 
 /* ---- in the child ---- */
@@ -131,12 +137,19 @@ static void change_all(void) {
     }
 }
 
+/* Settles what a dead one has left of its transaction. If that is damaged, nothing else can be done with the table. */
+static bool take_over(void) {
+    ip_container *c = &t.table->container;
+    return FINE(ip_gate_acquire(&arena, c, IP_INHERIT)) && FINE(ip_gate_release(&arena, c));
+}
+
 static void use_everything(unsigned how) {
     uint32_t buried;
     if (victims) FINE(ip_member_reap(&arena, &buried));
-    if (how % 4 != 3) read_all();
-    if (how % 4 < 2) change_all();
-    if (how % 4 == 1 && FINE(ip_table_clear(&arena, t.table, IP_PATIENT))) {
+    bool usable = !gated || (how % 8 != 7 && take_over());
+    if (how % 4 != 3 && usable) read_all();
+    if (how % 4 < 2 && usable) change_all();
+    if (how % 4 == 1 && usable && FINE(ip_table_clear(&arena, t.table, IP_PATIENT))) {
         ip_container_state state;
         if (FINE(ip_container_look(&arena, &t.table->container, IP_PATIENT, &state))) RIGHT(state.count == 0);
     }
@@ -246,10 +259,45 @@ static void nor_does_it_mislead_a_rollback(void) {
     try_all_of_the_heap(3 * STRIDE);
 }
 
+/* The same with a transaction that a member died in, and that changed nothing in the end: undone, or committed. */
+static void nor_does_it_mislead_who_settles(bool commit) {
+    build();
+    pid_t pid = fork_member(&arena);
+    if (pid == 0) {
+        uint64_t record, value, size;
+        ip_container *c = &t.table->container;
+        OK(ip_gate_acquire(&arena, c, IP_PATIENT));
+        OK(ip_transaction_begin(&arena, &record));
+        OK(ip_transaction_join(&arena, record, c));
+        for (uint64_t i = 1; i < 16; i++)
+            if (is_there(i)) set_when(&t, i, i, size_of(i), IP_TABLE_ALWAYS, 0, 0);
+        set_carriers();
+        if (commit) {
+            OK(ip_transaction_commit(&arena, record));
+        } else {
+            for (uint64_t i = 8; i < 14; i++) OK(pop(&t, i, &value, &size));
+            for (uint64_t i = 10; i < KEYS + 20; i++) set_when(&t, i, 1, i * 3, IP_TABLE_ALWAYS, 0, 0);
+            OK(ip_table_clear(&arena, t.table, IP_PATIENT));
+            for (uint64_t i = 10; i < 14; i++) set_when(&t, i, 1, i * 30, IP_TABLE_ALWAYS, 0, 0);
+        }
+        kill(getpid(), SIGKILL);
+    }
+    CHECK_EQ(child_end(pid), CHILD_KILLED);
+    victims = 1;
+    gated = true;
+    try_all_of_the_heap(3 * STRIDE);
+    gated = false;
+}
+
+static void nor_who_undoes_a_transaction(void) { nor_does_it_mislead_who_settles(false); }
+static void nor_who_settles_a_committed_one(void) { nor_does_it_mislead_who_settles(true); }
+
 int main(void) {
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(shared != MAP_FAILED);
     RUN(any_changed_byte_is_noticed_or_harmless);
     RUN(nor_does_it_mislead_a_rollback);
+    RUN(nor_who_undoes_a_transaction);
+    RUN(nor_who_settles_a_committed_one);
     return 0;
 }
