@@ -15,6 +15,7 @@ enum { STRIDE = 1 };
 static ip_arena arena;
 static list l, inner;
 static int victims; /* members that died in a change */
+static bool in_a_transaction; /* or in one of these */
 
 enum { ITEMS = 30, ITEMS_MAX = 100 }; /* the last two of them, a small one and a large one, carry handles */
 static uint64_t size_of(uint64_t number) {
@@ -134,14 +135,21 @@ static void change_all(void) {
     }
 }
 
+/* The transaction that was left behind is undone. */
+static bool have_the_gate(void) {
+    ip_container *c = &l.list->container;
+    return FINE(ip_gate_acquire(&arena, c, IP_PATIENT)) && FINE(ip_gate_release(&arena, c));
+}
+
 static void use_everything(unsigned how) {
     uint32_t buried;
     uint64_t as_built[ITEMS_MAX], count_as_built = count;
     memcpy(as_built, model, sizeof model);
     if (victims) FINE(ip_member_reap(&arena, &buried));
-    if (how % 4 != 3) read_all();
-    if (how % 4 < 2) change_all();
-    if (how % 4 == 1 && FINE(ip_list_clear(&arena, l.list, IP_PATIENT))) {
+    bool usable = !in_a_transaction || have_the_gate(); /* else it stays locked */
+    if (how % 4 != 3 && usable) read_all();
+    if (how % 4 < 2 && usable) change_all();
+    if (how % 4 == 1 && usable && FINE(ip_list_clear(&arena, l.list, IP_PATIENT))) {
         ip_container_state state;
         if (FINE(ip_container_look(&arena, &l.list->container, IP_PATIENT, &state))) RIGHT(state.count == 0);
     }
@@ -253,10 +261,33 @@ static void nor_does_it_mislead_a_rollback(void) {
     try_all_of_the_heap(3 * STRIDE);
 }
 
+/* And when a transaction is to be rolled back, whose log has all that there is. */
+static void nor_an_undo(void) {
+    build();
+    pid_t pid = fork_member(&arena);
+    if (pid == 0) {
+        uint64_t order[] = {20, 3, 4, 11, 0};
+        begin_transaction(&l);
+        OK(try_set(&l, 4, 1, 30));
+        OK(try_insert(&l, 20, 2, 1000));
+        OK(ip_list_pop(&arena, l.list, IP_PATIENT, 7, NULL));
+        OK(ip_list_rearrange(&arena, l.list, IP_PATIENT, look(&l).shape, order, 5));
+        OK(ip_list_pop(&arena, l.list, IP_PATIENT, 1, NULL));
+        OK(ip_list_clear(&arena, l.list, IP_PATIENT));
+        append(&l, 5, 50);
+        kill(getpid(), SIGKILL);
+    }
+    CHECK_EQ(child_end(pid), CHILD_KILLED);
+    victims = 1;
+    in_a_transaction = true;
+    try_all_of_the_heap(STRIDE);
+}
+
 int main(void) {
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(shared != MAP_FAILED);
     RUN(any_changed_byte_is_noticed_or_harmless);
     RUN(nor_does_it_mislead_a_rollback);
+    RUN(nor_an_undo);
     return 0;
 }

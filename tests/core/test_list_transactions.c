@@ -127,11 +127,103 @@ static void running_out_in_a_transaction_loses_nothing(void) {
     }
 }
 
+/* ---- who dies ---- */
+
+enum { MOVED = 60, GROUPS = STEPS / 4000 };
+static list sides[2];
+static uint64_t steps_left;
+
+static void die_in_the_end(const char *step) {
+    (void)step;
+    if (!steps_left--) kill(getpid(), SIGKILL);
+}
+
+static void have_gate(const list *l) {
+    ip_container *c = &l->list->container;
+    ip_status status;
+    while ((status = ip_gate_acquire(&arena, c, IP_PATIENT)) != IP_OK) {
+        bool slept = false;
+        CHECK(status == IP_HELD || status == IP_BUSY);
+        if (status == IP_HELD) ip_gate_wait(&arena, c, UINT64_MAX, &slept);
+    }
+}
+
+/* Moves items from one list to the other, each in a transaction of both, some of which are rolled back. */
+static void move_items(uint64_t seed) {
+    uint64_t random = seed, number, size, record;
+    ip_status status;
+    steps_left = next_random(&random) % 6000;
+    ip_fault_hook = die_in_the_end;
+    for (;;) {
+        for (unsigned i = 0; i < 2; i++) have_gate(&sides[i]);
+        UNTIL_NOT_BUSY(status, ip_transaction_begin(&arena, &record));
+        OK(status);
+        for (unsigned i = 0; i < 2; i++) {
+            UNTIL_NOT_BUSY(status, ip_transaction_join(&arena, record, &sides[i].list->container));
+            OK(status);
+        }
+        for (unsigned i = 0; i < 3; i++) {
+            const list *from = &sides[next_random(&random) % 2], *to = from == sides ? from + 1 : from - 1;
+            uint64_t n = look(from).count;
+            if (!n) continue;
+            OK(pop(from, (int64_t)(next_random(&random) % n), &number, &size));
+            OK(try_insert(to, (int64_t)(next_random(&random) % (look(to).count + 1)), number, size));
+        }
+        if (next_random(&random) % 3) OK(ip_transaction_commit(&arena, record));
+        for (unsigned i = 0; i < 2; i++) {
+            UNTIL_NOT_BUSY(status, ip_transaction_settle(&arena, record, &sides[i].list->container));
+            OK(status);
+        }
+        for (unsigned i = 2; i-- > 0;) OK(ip_gate_release(&arena, &sides[i].list->container));
+    }
+}
+
+static void each_is_on_one_side(void) {
+    bool found[MOVED] = {false};
+    uint64_t number, size, total = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        have_gate(&sides[i]);
+        OK(ip_list_check(&arena, sides[i].list));
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t n = look(&sides[i]).count;
+        for (uint64_t index = 0; index < n; index++, total++) {
+            OK(get(&sides[i], (int64_t)index, &number, &size));
+            CHECK(number < MOVED && !found[number] && size == 8 + number * 17);
+            found[number] = true;
+        }
+    }
+    CHECK_EQ(total, MOVED);
+    for (unsigned i = 0; i < 2; i++) OK(ip_gate_release(&arena, &sides[i].list->container));
+}
+
+static void whoever_dies_each_item_is_on_one_side(void) {
+    enum { AT_ONCE = 3 };
+    uint32_t buried;
+    begin(64);
+    for (unsigned i = 0; i < 2; i++) sides[i] = list_new(&arena);
+    for (uint64_t i = 0; i < MOVED; i++) append(&sides[i % 2], i, 8 + i * 17);
+    for (uint64_t group = 0; group < GROUPS; group++) {
+        pid_t pids[AT_ONCE];
+        for (uint64_t i = 0; i < AT_ONCE; i++) {
+            pids[i] = fork_member(&arena);
+            if (pids[i] == 0) move_items(group * AT_ONCE + i);
+        }
+        for (uint64_t i = 0; i < AT_ONCE; i++) CHECK_EQ(child_end(pids[i]), CHILD_KILLED);
+        each_is_on_one_side();
+        OK(ip_member_reap(&arena, &buried));
+        OK(ip_heap_check(&arena));
+    }
+    for (unsigned i = 0; i < 2; i++) OK(ip_object_release(&arena, sides[i].id, 0));
+    end();
+}
+
 int main(void) {
     RUN(random_transactions);
     RUN(a_long_list_is_put_right_again);
     RUN(handles_come_and_go_with_a_transaction);
     RUN(a_list_is_freed_in_a_transaction);
     RUN(running_out_in_a_transaction_loses_nothing);
+    RUN(whoever_dies_each_item_is_on_one_side);
     return 0;
 }
