@@ -20,9 +20,12 @@
  * and no more than `used` slots are taken. `changes` is the word that publishes each change: a watcher who sees it move
  * sees what is committed. `shape` moves when positions do. A handle in a value counts as in transit: the table keeps its object.
  *
- * A change takes some 50 journal entries at most, however large the table is, and five for each handle.
+ * In a transaction (transaction.h) the log keeps the cells that are replaced, removed or cleared, and names positions: so a rebuild
+ * keeps them then, holes too, and undoing finds the slot of each position still there.
  *
- * Lock order: the table's lock -> the arena lock. Readers take the second only to become holders of handles.
+ * A change takes some 60 journal entries at most, however large the table is, and five for each handle.
+ *
+ * Lock order: the container's lock -> the arena lock. Readers take the second only to become holders of handles.
  */
 #ifndef IP_TABLE_H
 #define IP_TABLE_H

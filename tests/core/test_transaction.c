@@ -1,195 +1,11 @@
-/* test_transaction.c: gates keep others out; transactions are all or nothing, against a model, at any size, and leave nothing behind. */
-#include <pthread.h>
-
-#include "table_world.h"
-#include "transaction.h"
+/* test_transaction.c: transactions are all or nothing, against a model, at any size, without memory, and leave nothing behind. */
+#include "transaction_world.h"
 
 #if defined(UNDER_ASAN) || defined(UNDER_TSAN)
-enum { ROUNDS = 300, MANY = 5000, TRANSFERS = 300 };
+enum { ROUNDS = 300, MANY = 5000 };
 #else
-enum { ROUNDS = 3000, MANY = 50000, TRANSFERS = 3000 };
+enum { ROUNDS = 3000, MANY = 50000 };
 #endif
-
-static ip_arena arena;
-
-static void begin(uint64_t mib) { OK(ip_arena_create(&arena, -1, mib << 20)); }
-
-static void end(void) {
-    OK(ip_heap_check(&arena));
-    CHECK_EQ(heap_used(&arena), 0);
-    CHECK_EQ(word_of(&arena.header->heap_top), arena.heap);
-    OK(ip_member_leave(&arena));
-    ip_arena_detach(&arena);
-}
-
-static void reap(uint32_t expected) {
-    uint32_t buried;
-    OK(ip_member_reap(&arena, &buried));
-    CHECK_EQ(buried, expected);
-}
-
-/* Waits until the gate is this thread's. */
-static void acquire(const table *t) {
-    ip_status status = ip_gate_acquire(&arena, &t->table->container, IP_NOW);
-    while (status != IP_OK) {
-        bool slept = false, ready = true;
-        CHECK(status == IP_BUSY || status == IP_HELD);
-        if (status == IP_HELD) ready = ip_gate_wait(&arena, &t->table->container, UINT64_MAX, &slept);
-        status = ip_gate_acquire(&arena, &t->table->container, ready ? IP_PATIENT : IP_INHERIT);
-    }
-}
-
-static void let_go(const table *t) { OK(ip_gate_release(&arena, &t->table->container)); }
-
-static uint64_t start(const table *tables, unsigned n) {
-    uint64_t record;
-    ip_status status;
-    for (unsigned i = 0; i < n; i++) acquire(&tables[i]);
-    UNTIL_NOT_BUSY(status, ip_transaction_begin(&arena, &record));
-    CHECK_EQ(status, IP_OK);
-    for (unsigned i = 0; i < n; i++) {
-        UNTIL_NOT_BUSY(status, ip_transaction_join(&arena, record, &tables[i].table->container));
-        CHECK_EQ(status, IP_OK);
-        CHECK(ip_transaction_mine(&arena, &tables[i].table->container));
-    }
-    return record;
-}
-
-static void finish(const table *tables, unsigned n, uint64_t record, bool commit) {
-    ip_status status;
-    if (commit) OK(ip_transaction_commit(&arena, record));
-    for (unsigned i = 0; i < n; i++) {
-        UNTIL_NOT_BUSY(status, ip_transaction_settle(&arena, record, &tables[i].table->container));
-        CHECK_EQ(status, IP_OK);
-        CHECK(!ip_transaction_mine(&arena, &tables[i].table->container));
-        let_go(&tables[i]);
-    }
-}
-
-static table number_table(uint64_t from, uint64_t to, uint64_t size) {
-    table t = table_new(&arena);
-    for (uint64_t i = from; i < to; i++) set_when(&t, i, i, size, IP_TABLE_ALWAYS, 0, 0);
-    return t;
-}
-
-/* ---- gates ---- */
-
-static table gated;
-
-/* Each call on it, in a thread without its gate. */
-static void *is_kept_out(void *unused) {
-    ip_container *c = &gated.table->container;
-    ip_container_state state;
-    ip_value_out out = {.data = got_bytes, .room = VALUE_MAX};
-    ip_table_outcome outcome;
-    uint64_t key = 0, value, size, record;
-    stored_key k = key_of(1);
-    (void)unused;
-    CHECK_EQ(ip_container_look(&arena, c, IP_PATIENT, &state), IP_HELD);
-    CHECK_EQ(get(&gated, 1, &value, &size), IP_HELD);
-    CHECK_EQ(pop(&gated, 1, &value, &size), IP_HELD);
-    CHECK_EQ(try_set(&gated, 1, 2, 8, IP_TABLE_ALWAYS, 0, 0, &outcome), IP_HELD);
-    CHECK_EQ(try_set(&gated, 9, 2, 80000, IP_TABLE_ALWAYS, 0, 0, &outcome), IP_HELD);
-    CHECK_EQ(outcome, IP_TABLE_REFUSED);
-    CHECK_EQ(pop_last(&gated, &key, &value, &size), IP_HELD);
-    CHECK_EQ(ip_table_clear(&arena, gated.table, IP_PATIENT), IP_HELD);
-    CHECK_EQ(ip_table_next(&arena, gated.table, IP_PATIENT, 0, &key, NULL, &out), IP_HELD);
-    CHECK_EQ(ip_table_get(&arena, gated.table, IP_PATIENT, &k.key, NULL), IP_HELD);
-    CHECK_EQ(ip_gate_acquire(&arena, c, IP_NOW), IP_HELD);
-    CHECK_EQ(ip_gate_acquire(&arena, c, IP_PATIENT), IP_HELD);
-    CHECK_EQ(ip_gate_release(&arena, c), IP_NOT_OWNER);
-    OK(ip_transaction_begin(&arena, &record));
-    CHECK_EQ(ip_transaction_join(&arena, record, c), IP_NOT_OWNER);
-    OK(ip_transaction_end(&arena, record));
-    CHECK(!ip_gate_mine(&arena, c) && !ip_transaction_mine(&arena, c));
-    bool slept;
-    CHECK(!ip_gate_wait(&arena, c, 0, &slept));
-    return NULL;
-}
-
-static void keep_a_thread_out(void) {
-    pthread_t thread;
-    CHECK_EQ(pthread_create(&thread, NULL, is_kept_out, NULL), 0);
-    CHECK_EQ(pthread_join(thread, NULL), 0);
-}
-
-static void a_gate_is_its_threads_alone(void) {
-    begin(16);
-    gated = number_table(0, 4, 10);
-    set_when(&gated, 2, 5, 10, IP_TABLE_ALWAYS, 0, 0); /* from now on it has room for one more */
-    uint64_t value, size, used = heap_used(&arena);
-    CHECK_EQ(ip_gate_release(&arena, &gated.table->container), IP_NOT_OWNER);
-    for (int depth = 0; depth < 3; depth++) acquire(&gated);
-    for (int depth = 0; depth < 3; depth++) {
-        CHECK(ip_gate_mine(&arena, &gated.table->container));
-        OK(get(&gated, 1, &value, &size));
-        set_when(&gated, 2, 5, 10, IP_TABLE_ALWAYS, 0, 0);
-        keep_a_thread_out();
-        let_go(&gated);
-    }
-    CHECK(!ip_gate_mine(&arena, &gated.table->container));
-    CHECK_EQ(ip_gate_release(&arena, &gated.table->container), IP_NOT_OWNER);
-    CHECK_EQ(heap_used(&arena), used);
-    OK(get(&gated, 2, &value, &size));
-    CHECK_EQ(value, 5);
-    acquire(&gated);
-    pid_t pid = fork_member(&arena); /* a forked child has not got its parent's gate */
-    if (pid == 0) {
-        is_kept_out(NULL);
-        _exit(0);
-    }
-    CHECK_EQ(child_end(pid), CHILD_DONE);
-    let_go(&gated);
-    reap(1);
-    OK(ip_object_release(&arena, gated.id, 0));
-    end();
-}
-
-static void a_dead_ones_gate_goes_to_the_next(void) {
-    begin(16);
-    table t = number_table(0, 4, 10);
-    for (int how = 0; how < 2; how++) {
-        pid_t pid = fork_member(&arena);
-        if (pid == 0) {
-            acquire(&t);
-            acquire(&t);
-            if (how) start(&t, 1), set_when(&t, 9, 9, 9, IP_TABLE_ALWAYS, 0, 0);
-            kill(getpid(), SIGKILL);
-        }
-        CHECK_EQ(child_end(pid), CHILD_KILLED);
-        if (how) reap(1);
-        CHECK_EQ(ip_gate_acquire(&arena, &t.table->container, IP_NOW), IP_HELD);
-        OK(ip_gate_acquire(&arena, &t.table->container, IP_INHERIT));
-        let_go(&t);
-        CHECK_EQ(ip_gate_release(&arena, &t.table->container), IP_NOT_OWNER);
-        CHECK_EQ(look(&t).count, 4);
-        if (!how) reap(1);
-    }
-    OK(ip_object_release(&arena, t.id, 0));
-    end();
-}
-
-static void misuse_is_told(void) {
-    begin(16);
-    table t[2] = {number_table(0, 4, 10), number_table(0, 4, 10)};
-    uint64_t used = heap_used(&arena), record = start(t, 1), other;
-    CHECK_EQ(ip_gate_release(&arena, &t->table->container), IP_NOT_OWNER); /* it is in a transaction */
-    CHECK_EQ(ip_transaction_join(&arena, record, &t->table->container), IP_EXISTS);
-    OK(ip_transaction_begin(&arena, &other));
-    CHECK_EQ(ip_transaction_join(&arena, other, &t->table->container), IP_EXISTS);
-    CHECK_EQ(ip_transaction_join(&arena, other, &t[1].table->container), IP_NOT_OWNER);
-    OK(ip_transaction_settle(&arena, other, &t->table->container)); /* it is not in that one */
-    CHECK(ip_transaction_mine(&arena, &t->table->container));
-    OK(ip_transaction_end(&arena, other));
-    OK(ip_transaction_end(&arena, record)); /* nor does this end one that is under way */
-    CHECK_EQ(ip_transaction_commit(&arena, arena.heap + 64), IP_CORRUPT);
-    CHECK_EQ(ip_transaction_commit(&arena, 8), IP_CORRUPT);
-    finish(t, 1, record, true);
-    OK(ip_transaction_settle(&arena, record, &t->table->container));
-    CHECK_EQ(heap_used(&arena), used);
-    for (int i = 0; i < 2; i++) OK(ip_object_release(&arena, t[i].id, 0));
-    end();
-}
 
 /* ---- against a model ---- */
 
@@ -348,6 +164,62 @@ static void running_out_in_one_can_be_undone(void) {
     }
 }
 
+/* Takes all the memory there is; each block is linked to the one before. */
+static uint64_t take_all_memory(void) {
+    uint64_t last = 0, at;
+    for (uint64_t size = 1 << 20; size >= 64; size /= 2)
+        while (ip_block_new(&arena, size, &at) == IP_OK) {
+            memcpy(ip_at(&arena, at), &last, 8);
+            last = at;
+        }
+    return last;
+}
+
+static void give_back_memory(uint64_t last) {
+    while (last) {
+        uint64_t at = last;
+        memcpy(&last, ip_at(&arena, at), 8);
+        OK(ip_block_drop(&arena, at));
+    }
+}
+
+static void without_memory_nothing_is_done_but_settling(void) {
+    for (int commit = 0; commit < 2; commit++) {
+        begin(2);
+        uint64_t value, size, key, record;
+        ip_table_outcome outcome;
+        table t = number_table(0, 200, 40);
+        set_when(&t, 7, 7, 9000, IP_TABLE_ALWAYS, 0, 0);
+        record = start(&t, 1);
+        uint64_t all = take_all_memory(), changes = look(&t).changes;
+        CHECK_EQ(pop(&t, 3, &value, &size), IP_NO_MEMORY); /* the log has no room */
+        CHECK_EQ(pop(&t, 7, &value, &size), IP_NO_MEMORY);
+        CHECK_EQ(pop_last(&t, &key, &value, &size), IP_NO_MEMORY);
+        CHECK_EQ(try_set(&t, 3, 4, 40, IP_TABLE_ALWAYS, 0, 0, &outcome), IP_NO_MEMORY);
+        CHECK_EQ(try_set(&t, 300, 4, 40, IP_TABLE_ALWAYS, 0, 0, &outcome), IP_NO_MEMORY);
+        CHECK_EQ(ip_table_clear(&arena, t.table, IP_PATIENT), IP_NO_MEMORY);
+        CHECK(look(&t).changes == changes && look(&t).count == 200);
+        OK(ip_table_check(&arena, t.table));
+        give_back_memory(all);
+        for (uint64_t i = 0; i < 150; i++) OK(pop(&t, i, &value, &size));
+        for (uint64_t i = 300; i < 700; i++) set_when(&t, i, i, i, IP_TABLE_ALWAYS, 0, 0);
+        for (uint64_t i = 150; i < 200; i++) set_when(&t, i, 5, i * 9, IP_TABLE_ALWAYS, 0, 0);
+        if (!commit) OK(ip_table_clear(&arena, t.table, IP_PATIENT));
+        if (!commit) set_when(&t, 1, 1, 1, IP_TABLE_ALWAYS, 0, 0);
+        all = take_all_memory();
+        finish(&t, 1, record, commit);
+        CHECK_EQ(look(&t).count, commit ? 450 : 200);
+        for (uint64_t i = 0; i < 200 && !commit; i++) {
+            OK(get(&t, i, &value, &size));
+            CHECK(value == i && size == (i == 7 ? 9000 : 40));
+        }
+        OK(ip_table_check(&arena, t.table));
+        give_back_memory(all);
+        OK(ip_object_release(&arena, t.id, 0));
+        end();
+    }
+}
+
 /* ---- handles ---- */
 
 static uint64_t transit(ip_id id, unsigned *holders) {
@@ -359,17 +231,6 @@ static uint64_t transit(ip_id id, unsigned *holders) {
     }
     *holders = info.holders[0];
     return info.transit[0];
-}
-
-static void set_handles(const table *t, uint64_t key, ip_id id, unsigned n, uint64_t size) {
-    ip_handle_ref refs[IP_VALUE_HANDLES_MAX];
-    ip_table_outcome outcome;
-    stored_key k;
-    fill_key(&k, key);
-    for (unsigned i = 0; i < n; i++) refs[i] = (ip_handle_ref){id, 0};
-    fill_message(value_bytes, size, key);
-    ip_value v = {.kind = (uint8_t)key, .data = value_bytes, .size = size, .handles = refs, .n_handles = n};
-    OK(ip_table_set(&arena, t->table, IP_PATIENT, &k.key, &v, IP_TABLE_ALWAYS, NULL, &outcome));
 }
 
 static void handles_are_kept_until_it_is_settled(void) {
@@ -410,157 +271,11 @@ static void handles_are_kept_until_it_is_settled(void) {
     end();
 }
 
-/* ---- deaths of all who hold a container that is in a transaction ---- */
-
-static void what_is_freed_in_the_middle_leaves_nothing(void) {
-    begin(64);
-    for (int committed = 0; committed < 2; committed++) {
-        table kept = number_table(0, 50, 20);
-        pid_t pid = fork_member(&arena);
-        if (pid == 0) {
-            uint64_t value, size;
-            table t[2] = {kept, number_table(0, 50, 20)}, in = number_table(0, 9, 99), lost = number_table(0, 9, 99);
-            set_handles(&t[1], 70, lost.id, 2, 10);
-            set_handles(&t[1], 71, lost.id, 2, 1000);
-            uint64_t record = start(t, 2);
-            for (int i = 0; i < 2; i++) {
-                set_handles(&t[i], 60, in.id, 3, 20);
-                set_handles(&t[i], 61, in.id, 3, 2000);
-                for (uint64_t j = 0; j < 20; j++) set_when(&t[i], j, j, j * 100, IP_TABLE_ALWAYS, 0, 0);
-                for (uint64_t j = 30; j < 40; j++) OK(pop(&t[i], j, &value, &size));
-                OK(ip_table_clear(&arena, t[i].table, IP_PATIENT));
-                for (uint64_t j = 0; j < 20; j++) set_when(&t[i], j, j, j * 100, IP_TABLE_ALWAYS, 0, 0);
-            }
-            if (committed) OK(ip_transaction_commit(&arena, record));
-            kill(getpid(), SIGKILL);
-        }
-        CHECK_EQ(child_end(pid), CHILD_KILLED);
-        reap(1); /* frees the other one, whose record is still needed */
-        OK(ip_heap_check(&arena));
-        acquire(&kept);
-        let_go(&kept);
-        OK(ip_table_check(&arena, kept.table));
-        CHECK_EQ(look(&kept).count, committed ? 20 : 50);
-        OK(ip_object_release(&arena, kept.id, 0));
-        CHECK_EQ(heap_used(&arena), 0);
-    }
-    end();
-}
-
-/* ---- several processes and threads, some of which are killed ---- */
-
-static table accounts[2];
-enum { OWNERS = 8, WEALTH = 1000 };
-
-static uint64_t read_account(unsigned which, uint64_t owner) {
-    uint64_t value, size;
-    OK(get(&accounts[which], owner, &value, &size));
-    CHECK_EQ(size, 16);
-    return value;
-}
-
-/* Under both gates, whoever has been killed before: nothing was lost or made. */
-static void nothing_is_lost(void) {
-    uint64_t sum = 0;
-    for (unsigned which = 0; which < 2; which++)
-        for (uint64_t owner = 0; owner < OWNERS; owner++) sum += read_account(which, owner);
-    CHECK_EQ(sum, 2 * OWNERS * WEALTH);
-}
-
-static _Thread_local uint64_t points_left;
-
-static void die_at_last(const char *step) {
-    (void)step;
-    if (points_left && --points_left == 0) kill(getpid(), SIGKILL);
-}
-
-static void *transfer(void *context) {
-    uint64_t random = *(uint64_t *)context;
-    for (int i = 0; i < TRANSFERS; i++) {
-        uint64_t record = start(accounts, 2), amount = next_random(&random) % 5, to = next_random(&random) % OWNERS;
-        uint64_t from = next_random(&random) % OWNERS, a = read_account(0, from), b = read_account(1, to);
-        uint64_t size;
-        nothing_is_lost();
-        if (a < amount) amount = 0;
-        set_when(&accounts[0], from, a - amount, 16, IP_TABLE_ALWAYS, 0, 0);
-        if (next_random(&random) % 4 == 0) { /* changed its mind */
-            finish(accounts, 2, record, false);
-            continue;
-        }
-        set_when(&accounts[1], to, b + amount, 16, IP_TABLE_ALWAYS, 0, 0);
-        if (i % 7 == 0 && to != 0) { /* the same another way */
-            OK(pop(&accounts[1], to, &size, &size));
-            set_when(&accounts[1], to, b + amount, 16, IP_TABLE_ALWAYS, 0, 0);
-        }
-        finish(accounts, 2, record, true);
-    }
-    return NULL;
-}
-
-static void open_accounts(void) {
-    begin(64);
-    for (int i = 0; i < 2; i++) {
-        accounts[i] = table_new(&arena);
-        for (uint64_t owner = 0; owner < OWNERS; owner++) set_when(&accounts[i], owner, WEALTH, 16, IP_TABLE_ALWAYS, 0, 0);
-    }
-}
-
-static void close_accounts(void) {
-    for (int i = 0; i < 2; i++) acquire(&accounts[i]);
-    nothing_is_lost();
-    for (int i = 0; i < 2; i++) {
-        OK(ip_table_check(&arena, accounts[i].table));
-        let_go(&accounts[i]);
-        OK(ip_object_release(&arena, accounts[i].id, 0));
-    }
-    uint32_t buried;
-    OK(ip_member_reap(&arena, &buried));
-    end();
-}
-
-static void threads_exclude_each_other(void) {
-    pthread_t threads[3];
-    uint64_t seeds[3] = {1, 2, 3};
-    open_accounts();
-    for (int i = 0; i < 3; i++) CHECK_EQ(pthread_create(&threads[i], NULL, transfer, &seeds[i]), 0);
-    for (int i = 0; i < 3; i++) CHECK_EQ(pthread_join(threads[i], NULL), 0);
-    close_accounts();
-}
-
-static void processes_that_are_killed_lose_nothing(void) {
-    enum { LIVES = 60, AT_ONCE = 3 };
-    open_accounts();
-    uint64_t random = 5;
-    pid_t pids[AT_ONCE] = {0};
-    int killed = 0;
-    for (int life = 0; life < LIVES + AT_ONCE; life++) {
-        pid_t *pid = &pids[life % AT_ONCE];
-        if (*pid) killed += child_end(*pid) == CHILD_KILLED;
-        *pid = 0;
-        if (life >= LIVES) continue;
-        uint64_t seed = next_random(&random), points = next_random(&random) % 20000;
-        *pid = fork_member(&arena);
-        if (*pid) continue;
-        alarm(60);
-        points_left = points;
-        ip_fault_hook = die_at_last;
-        transfer(&seed);
-        _exit(0);
-    }
-    CHECK(killed > LIVES / 2);
-    close_accounts();
-}
-
 int main(void) {
-    RUN(a_gate_is_its_threads_alone);
-    RUN(a_dead_ones_gate_goes_to_the_next);
-    RUN(misuse_is_told);
     RUN(random_transactions);
     RUN(large_ones_are_undone_and_leave_nothing);
     RUN(running_out_in_one_can_be_undone);
+    RUN(without_memory_nothing_is_done_but_settling);
     RUN(handles_are_kept_until_it_is_settled);
-    RUN(what_is_freed_in_the_middle_leaves_nothing);
-    RUN(threads_exclude_each_other);
-    RUN(processes_that_are_killed_lose_nothing);
     return 0;
 }
