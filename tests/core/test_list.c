@@ -345,8 +345,9 @@ static void speed(void) {
         double middle = ns_each(start, 200);
         clock_gettime(CLOCK_MONOTONIC, &start);
         for (uint64_t i = 0; i < n; i++) OK(ip_list_pop(&arena, l.list, IP_NOW, 0, &out));
-        printf("    %llu items: append %.0f ns, set %.0f ns, get %.0f ns (in order %.0f), insert anywhere %.0f ns, pop first %.0f ns, %.1f bytes an item\n",
-               (unsigned long long)n, append, set, get_random, get_next, middle, ns_each(start, n), bytes_each);
+        printf("    %llu items: append %.0f ns, set %.0f ns, get %.0f ns (in order %.0f), insert anywhere %.0f ns, pop first %.0f ns, ",
+               (unsigned long long)n, append, set, get_random, get_next, middle, ns_each(start, n));
+        printf("%.1f bytes an item\n", bytes_each);
         OK(ip_object_release(&arena, l.id, 0));
         end();
     }

@@ -7,7 +7,7 @@ enum { FIRST = 3, STRIDE = 40, RECOVERIES = 1 };
 #elif defined(UNDER_ASAN)
 enum { FIRST = 5, STRIDE = 17, RECOVERIES = 4 };
 #else
-enum { FIRST = 0, STRIDE = 1, RECOVERIES = 60 };
+enum { FIRST = 0, STRIDE = 1, RECOVERIES = 25 };
 #endif
 
 /* Tokens:  a100    append 100 bytes           i2,100  insert 100 bytes before index 2     s2,100  replace index 2
@@ -62,8 +62,8 @@ static const struct {
     {"rearrange and roll back", "n3 A10 a2000 a10", "( a10 r3 a10 r4 / a10", 0},
     {"clear in a transaction", "n4 A10 a2000 i2,10", "( c a10 c A10 )", 0},
     {"clear and roll back", "n4 A10 a2000 i2,10", "( c a10 c A10 / a10", 0},
-    {"much in a transaction", "n30 i13,10", "( i9,100 d20 i25,10 d3 a10 x3 n9 d7 )", 0},
-    {"much, and roll back", "n30 i13,10", "( i9,100 d20 i25,10 d3 a10 x3 n9 d7 /", 0},
+    {"much in a transaction", "n30 i13,10", "( i9,100 d20 i25,10 d3 a10 x2 n2 d7 )", 0},
+    {"much, and roll back", "n30 i13,10", "( i9,100 d20 i25,10 d3 a10 x2 n2 d7 /", 0},
 };
 
 enum { ITEMS_MAX = 100 };
