@@ -17,6 +17,7 @@
  *
  * Clearing moves all to the dropped store in one change, rearranging moves there what is left out; that is freed step by step,
  * by whoever changes the list next, should the first one die. If the dropped store has slabs, small cells go with them.
+ * In a transaction nothing is dropped and no array becomes smaller: what undoing wants is in the log (list_undo.c).
  *
  * Invariants: tail <= count <= capacity; the entries beside the gap are cells, each once; the words in the gap mean nothing.
  * `changes` is the word that publishes each change. `shape` moves when indexes do. A handle in a value counts as in transit: the
