@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import threading
 from typing import Any
 
@@ -72,6 +74,25 @@ class Waiter:
         self.event.set()
 
 
+class Family:
+    """The server's process."""
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def threads(self) -> int:
+        return threading.active_count()
+
+    def fork(self) -> int:
+        """A child that does nothing until it is killed."""
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(40)
+            while True:
+                signal.pause()
+        return pid
+
+
 shared: dict[str, Any] = {}
 
 
@@ -121,6 +142,7 @@ def _make(module: str) -> Any:
     Manager.register("Iterator", proxytype=managers.IteratorProxy, create_method=False)
     Manager.register("numbers", numbers, proxytype=managers.IteratorProxy)
     Manager.register("Waiter", Waiter)
+    Manager.register("Family", Family)
     Manager.register("get_shared", get_shared, proxytype=managers.DictProxy)
     Manager.register("get_auto", get_shared)
     return Manager, Proxy
@@ -138,6 +160,10 @@ for _name in ("MyManager", "MyStockManager", "MyProxy", "MyStockProxy"):
 def add(counter: Any, times: int) -> None:
     for _ in range(times):
         counter.add()
+
+
+def add_and_tell(counter: Any, results: Any) -> None:
+    results.put(counter.add())
 
 
 def add_from(queue: Any, times: int) -> None:

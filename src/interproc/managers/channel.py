@@ -156,27 +156,39 @@ class Place(threading.local):
 
 
 _places: weakref.WeakValueDictionary[Any, Place] = weakref.WeakValueDictionary()
-_lock = threading.Lock()
-_joining = threading.Lock()  # one membership of an arena is enough for a process
+_lock = threading.RLock()
+# Recursive, since finalizers and handlers of signals come in anywhere.
+_joining = threading.RLock()  # one membership of an arena is enough for a process
 
 
 def place_of(address: Address) -> Place:
     """The one Place of a server's address in this process."""
-    key = tuple(address) if isinstance(address, list) else address
-    place = _places.get(key)
+    place = _places.get(address)
     if place is None:
         with _lock:
-            place = _places.get(key)
+            place = _places.get(address)
             if place is None:
-                place = _places[key] = Place()
+                place = _places[address] = Place()
     return place
+
+
+def known_place(address: Address) -> Place | None:
+    """The Place of an address, if there is one: for finalizers, which run anywhere."""
+    return _places.get(address)
+
+
+def new_place(address: Address) -> Place:
+    """A Place for a server that has just been started or found: what leads to an earlier one is forgotten."""
+    with _lock:
+        _places.pop(address, None)
+    return place_of(address)
 
 
 def _after_fork_in_child() -> None:
     """The channels are the parent's."""
     global _lock, _joining
-    _lock = threading.Lock()
-    _joining = threading.Lock()
+    _lock = threading.RLock()
+    _joining = threading.RLock()
     for place in list(_places.values()):
         place.__dict__.clear()
 
@@ -197,8 +209,13 @@ def arena_of(uid: str) -> _core.Arena | None:
     return default if default.uid == uid else _visited.get(uid)
 
 
+def arenas() -> list[str]:
+    """The arenas that this process is a member of, to be offered to servers."""
+    return [_core.Arena.default().uid, *_visited.keys()]
+
+
 def note_arena(arena: _core.Arena) -> None:
-    """An arena that this process has come to otherwise, to be offered to servers."""
+    """An arena that this process has come to otherwise."""
     _visited[arena.uid] = arena
 
 
@@ -222,9 +239,8 @@ def _negotiate(connection: Any, address: Address, authkey: bytes) -> Channel:
     name = process.current_process().name
     if threading.current_thread() is not threading.main_thread():
         name += "|" + threading.current_thread().name
-    uids = [_core.Arena.default().uid, *_visited.keys()]
     try:
-        way, *more = dispatch(connection, None, "open_channel", (name, uids, namespace()))
+        way, *more = dispatch(connection, None, "open_channel", (name, arenas(), namespace()))
         arena = None
         if way == "join":
             with _joining:

@@ -49,7 +49,8 @@ class BaseManager(mpm.BaseManager):
     ) -> None:
         super().__init__(address, authkey, serializer, _ours(ctx), shutdown_timeout=shutdown_timeout)
         self._process: Any = None
-        self._joined: _core.Arena | None = None
+        self._joined: _core.Arena | None = None  # the server's arena, if it can be reached
+        self._place: channel.Place
 
     # ---- the server ---------------------------------------------------------------------------------------
 
@@ -61,6 +62,7 @@ class BaseManager(mpm.BaseManager):
         _core.Arena.default()
         util.get_temp_dir()  # the socket's folder is ours, so that it goes even if the server is killed
         super().start(initializer, initargs)
+        self._place = channel.new_place(self._address)
         self._joined = _core.Arena.default()
 
     def get_server(self) -> Any:
@@ -75,13 +77,13 @@ class BaseManager(mpm.BaseManager):
         if self._serializer != "pickle":
             super().connect()
             return
-        place = place_of(self._address)
+        place = channel.new_place(self._address)
         try:
-            place.channel = None
-            place.channel = channel.open_channel(self._address, self._authkey)
+            place.channel = opened = channel.open_channel(self._address, self._authkey)
         except channel.ServerDied as error:
             raise error.__cause__ or error from None
-        self._joined = place.channel.arena
+        self._place = place
+        self._joined = opened.arena
         self._state.value = STARTED
 
     def __exit__(self, *exc_info: object) -> None:
@@ -100,7 +102,7 @@ class BaseManager(mpm.BaseManager):
         return _rebuild, (type(self), self._address, authkey, self._serializer, arena, root)
 
     def _ask(self, method: str, *args: Any, **kwds: Any) -> Any:
-        return ask(place_of(self._address), self._address, self._authkey, method, *args, **kwds)
+        return ask(self._place, self._address, self._authkey, method, *args, **kwds)
 
     def _debug_info(self) -> Any:
         """A text about the objects in the server."""
@@ -142,8 +144,7 @@ class BaseManager(mpm.BaseManager):
 
     def _make(self, typeid: str, args: Any, kwds: Any) -> Any:
         assert self._state.value == STARTED, "server not yet started"
-        place = place_of(self._address)
-        kind, result = place.call(self._address, self._authkey, None, "make", (typeid, *args), kwds)
+        kind, result = self._place.call(self._address, self._authkey, None, "make", (typeid, *args), kwds)
         if kind == "#PROXY":
             return make_proxy(result, self._serializer, self, self._address, self._authkey)
         return result if kind == "#RETURN" else channel.raise_answer(kind, result)
@@ -188,6 +189,7 @@ def _rebuild(cls: Any, address: Any, authkey: bytes | None, serializer: str, are
     elif arena is not None:
         note_arena(arena)
     manager._joined = arena
+    manager._place = place_of(address)
     return manager
 
 
@@ -221,6 +223,17 @@ class SyncManager(Makers, StoreFace, BaseManager):
         if self._root is None:
             self._root = self._ask("root")
         return self._root  # type: ignore[return-value]
+
+    def open(self, name: str, factory: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> Any:
+        """The object of this name in `root`; if there is none, what the factory makes; see StoreFace.open."""
+        if not self._far:
+            return super().open(name, factory, *args, **kwargs)
+        try:
+            return self.root[name]
+        except KeyError:
+            if factory is None:
+                raise KeyError(f"there is no {name!r} in the store, and no factory to make it with") from None
+        return self.root.setdefault(name, factory(*args, **kwargs))
 
     def share(self, obj: Any) -> Any:
         """A live shared copy of a nested dict, list or set, all the way down; see StoreFace.share."""

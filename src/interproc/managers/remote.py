@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from .. import _core
 from ..connection import Connection
-from .channel import Place, ask, place_of, raise_answer
+from .channel import Place, ask, known_place, place_of, raise_answer
 
 __all__ = [
     "AcquirerProxy", "ArrayProxy", "AutoProxy", "BarrierProxy", "BaseProxy", "ConditionProxy", "EventProxy",
@@ -38,9 +38,9 @@ class Life(Connection):
             return
         try:
             self.close()
-            channel = place_of(self.address).channel
-            if channel is not None:  # else the server finds out by itself
-                channel.tell(None, "let_go", (self.ident,))
+            place = known_place(self.address)
+            if place is not None and place.channel is not None:  # else the server finds out by itself
+                place.channel.tell(None, "let_go", (self.ident,))
         except Exception:
             pass  # the interpreter, or the server, is at its end
 

@@ -69,22 +69,13 @@ class Server(mpm.Server):  # type: ignore[misc]
 
     # What can be asked for through a channel only.
     controls: ClassVar[frozenset[str]] = frozenset(
-        {
-            "build",
-            "make",
-            "incref",
-            "decref",
-            "let_go",
-            "get_methods",
-            "number_of_objects",
-            "debug_info",
-            "dummy",
-        }
+        {"let_go", "root", "share", "save", "load", "begin", "end"}
     )
 
     def __init__(self, registry: Any, address: Any, authkey: bytes, serializer: str) -> None:
         super().__init__(registry, address, authkey, serializer)
         self.stop_event = threading.Event()
+        self.mutex = threading.RLock()  # recursive: what is freed may come back here
         self.arena = _core.Arena.default()
         self.home = secrets.token_hex(8)  # names this server among all
         self.lives: dict[str, list[Connection]] = {}  # for each ident, our ends

@@ -354,7 +354,9 @@ def twin(cls: type) -> Any:
     """
     own: list[Any] = []
     for base in cls.__mro__:
-        if base.__name__ in _TWINS and base.__module__.partition(".")[0] == "interproc":
+        if base.__module__.partition(".")[0] != "interproc":
+            own.append(vars(base))
+        elif base.__name__ in _TWINS:
             found = _TWINS[base.__name__]
             if not any("_exposed_" in body or _methods(body) for body in own):
                 return found
@@ -362,7 +364,6 @@ def twin(cls: type) -> Any:
             for body in reversed(own):
                 merged.update(_methods(body))
             return type(cls.__name__, (found,), merged)
-        own.append(vars(base))
     raise TypeError(
         f"{cls.__qualname__} has no twin that could stand for it where its memory is out of reach"
     )
@@ -417,8 +418,7 @@ def pickler(server: Any) -> Any:
             cls = twin(type(obj))
             ident, _ = server._publish(obj, cls._exposed_, None, False)
             self.lent.append(ident)
-            name = next(key for key, value in _TWINS.items() if value in cls.__mro__)
-            return _arrived, (name, Token(type(obj).__name__, None, ident, None, server.home))
+            return _arrived, (type(obj), Token(type(obj).__name__, None, ident, None, server.home))
 
         @classmethod
         def dumps(cls, obj: Any, protocol: Any = None) -> Any:
@@ -435,11 +435,11 @@ def pickler(server: Any) -> Any:
     return Pickler
 
 
-def _arrived(name: str, token: Token) -> Any:
+def _arrived(cls: type, token: Token) -> Any:
     """Unpickles what such a pickler has sent."""
     end = via()
     token.address = end.address
-    proxy = _TWINS[name](token, "pickle", authkey=end.authkey, incref=False)
+    proxy = twin(cls)(token, "pickle", authkey=end.authkey, incref=False)
     proxy._counted()  # the server has counted it when it sent it
     return proxy
 
