@@ -11,8 +11,26 @@ Result = dict[str, Any]
 
 ACCENT = "#d1495b"
 INK = "#333333"
-GREYS = {"multiprocessing": "#9a9a9a", "faster-fifo": "#6b6b6b", "pyzmq": "#404040", "memcpy": "#b8b8b8"}
-MARKERS = {"multiprocessing": "|", "faster-fifo": "s", "pyzmq": "^", "memcpy": "d"}
+GREYS = {
+    "multiprocessing": "#9a9a9a",
+    "faster-fifo": "#6b6b6b",
+    "pyzmq": "#404040",
+    "memcpy": "#b8b8b8",
+    "UltraDict": "#6b6b6b",
+    "shared-memory-dict": "#b8b8b8",
+    "lmdb": "#404040",
+    "redis": "#8a8a8a",
+}
+MARKERS = {
+    "multiprocessing": "|",
+    "faster-fifo": "s",
+    "pyzmq": "^",
+    "memcpy": "d",
+    "UltraDict": "s",
+    "shared-memory-dict": "v",
+    "lmdb": "^",
+    "redis": "D",
+}
 SPEEDS = (
     "msg/s",
     "GB/s",

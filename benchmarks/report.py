@@ -17,9 +17,9 @@ if not __package__:  # run as a file, with this folder, and its queue.py, first 
     sys.path[:] = [os.path.dirname(_here), *(p for p in sys.path if os.path.abspath(p) != _here)]
 
 from benchmarks import harness, table
-from benchmarks.suites import pipes, queues, values
+from benchmarks.suites import managers, pipes, queues, values
 
-SUITES = (queues.SUITE, pipes.SUITE, values.SUITE)
+SUITES = (queues.SUITE, pipes.SUITE, values.SUITE, managers.SUITE)
 FOLDER = Path(__file__).parent
 
 Result = dict[str, Any]

@@ -46,6 +46,32 @@ ROWS = {
         "view_read",
         "view_write",
     },
+    "manager": {
+        "get_16",
+        "set_16",
+        "add",
+        "iterate",
+        "get_1k",
+        "set_1k",
+        "get_100k",
+        "set_100k",
+        "get_one_dict",
+        "set_one_dict",
+        "add_one_dict",
+        "get_four_dicts",
+        "set_four_dicts",
+        "append",
+        "index",
+        "iterate_list",
+        "append_contended",
+        "namespace_get",
+        "namespace_set",
+        "method",
+        "get_million",
+        "million_to_thousand",
+        "memory",
+        "memory_left",
+    },
 }
 MAY_BE_ZERO = {
     "empty_threads",
@@ -53,6 +79,7 @@ MAY_BE_ZERO = {
     "emptied_threads",
     "emptied_descriptors",
     "idle",
+    "memory_left",
 }
 
 
@@ -98,7 +125,7 @@ def test_each_row_has_verified_figures(suite: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("suite", ROWS)
 def test_a_script_runs_as_a_file_from_its_own_folder(suite: str, tmp_path: Path) -> None:
     """Though that folder, with a queue.py in it, is then the first of sys.path."""
-    row = {"queue": "tuples", "pipe": "round_trip", "value_array": "value_read"}[suite]
+    row = {"queue": "tuples", "pipe": "round_trip", "value_array": "value_read", "manager": "get_16"}[suite]
     for method in ("fork", "spawn"):
         out = tmp_path / f"{method}.json"
         done = start(
@@ -164,6 +191,45 @@ assert [line.split(":")[1].strip() for line in failed] == ["loses", "swaps", "ch
 assert all("Misdelivered: item 6" in line for line in failed), failed
 assert not any("samples" in one for one in result["rows"][0]["results"].values())
 assert harness.main(suite, ["--quick"]) == 1
+"""
+    done = start("-c", code)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.timeout(60)
+def test_a_dict_that_reads_or_counts_wrong_is_a_failure_and_not_a_figure() -> None:
+    code = """
+from benchmarks import harness
+from benchmarks.adapters.manager_base import DictClient
+from benchmarks.adapters.manager_proxies import MultiprocessingManager
+from benchmarks.rows import Row, Suite
+from benchmarks.suites import managers
+
+class Client(DictClient):
+    def get(self, keys):
+        value = super().get(keys)
+        return value[:-1] + b"?" if self.wrong == "reads" and keys[-1] == "key7" else value
+
+    def add_safely(self, keys):
+        super().add_safely(keys[1:] if self.wrong == "counts" else keys)
+
+class Bad(MultiprocessingManager):
+    def dict_client(self, made):
+        client = Client(made[0], made[1])
+        client.wrong = self.name
+        return client
+
+bad = []
+for name in ("reads", "counts", "right"):
+    bad.append(Bad())
+    bad[-1].name = name
+row = Row("add", "add", "ns", False, managers._contended_pass(1).row("add"), adapters=tuple(bad))
+result = harness.run(Suite("bad", "bad", (row,)), harness.options("bad", ["--quick"]), print)
+failed = harness.failures(result)
+assert [line.split(":")[1].strip() for line in failed] == ["reads", "counts"], failed
+assert "WrongResult: key7" in failed[0] and "WrongResult: the counters" in failed[1], failed
+assert "samples" not in result["rows"][0]["results"]["reads"]
+assert result["rows"][0]["results"]["right"]["samples"][0] > 0
 """
     done = start("-c", code)
     assert done.returncode == 0, done.stdout + done.stderr
