@@ -36,9 +36,9 @@ class NamespaceProxy(Shared, _core.Attributes):
     `ns.add("x", 1)` is one. What is stored is a copy: see DictProxy, also for `deep`, `name` and `arena`.
     Names that begin with "_" are this proxy's own and not shared, as with multiprocessing.
 
-    All other names are yours. Those of the methods (add, close, closed, compare_exchange, lock,
-    update_with, version, watch) mean the methods until you set such an attribute; `NamespaceProxy.add(ns,
-    "x", 1)` always does.
+    All other names are yours. Those of the methods (add, close, closed, compare_exchange, lock, update_with,
+    version, watch) mean the methods until you set such an attribute; `NamespaceProxy.add(ns, "x", 1)` always
+    does.
     """
 
     _flavour = 3
@@ -95,7 +95,12 @@ class NamespaceProxy(Shared, _core.Attributes):
 
     def add(self, name: str, amount: Any) -> Any:
         """ns.name += amount in one step; returns the new value. Raises AttributeError."""
-        return NamespaceProxy.update_with(self, name, operator.add, amount)
+        try:
+            return _Table.update_with(self, name, operator.add, amount)
+        except KeyError:
+            if _Table.__contains__(self, name):
+                raise  # the addition's own
+        self._missing(name)
 
     def update_with(
         self, name: str, function: Callable[..., Any], *args: Any, default: Any = _MISSING
