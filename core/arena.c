@@ -71,7 +71,8 @@ static void unmap(ip_arena *arena) {
 static ip_status fill_header(ip_arena *arena) {
     ip_header *h = arena->header;
     if (getrandom(arena->identity, sizeof arena->identity, 0) != sizeof arena->identity) return IP_OS_ERROR;
-    for (ip_word *w = (ip_word *)h; w < (ip_word *)&h->lock; w++) ip_set(w, 0);
+    /* all but the first, magic: as long as its bytes are zero, who opens the file knows that it was never finished */
+    for (ip_word *w = (ip_word *)h + 1; w < (ip_word *)&h->lock; w++) ip_set(w, 0);
     ip_lock_init(&h->lock);
     ip_set(&h->journal.count, 0);
     ip_set(&h->journal.decided_at, 0);
