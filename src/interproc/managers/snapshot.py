@@ -31,7 +31,7 @@ from .dicts import DictProxy
 from .lists import ListProxy
 from .namespaces import NamespaceProxy
 from .sets import SetProxy
-from .transaction import acquire_all, deadline_of, pause, time_left, transaction, under_way
+from .transaction import acquire_all, deadline_of, patience, time_left, transaction, under_way
 from .values import ValueProxy
 
 __all__ = ["load", "save"]
@@ -51,6 +51,8 @@ _NAMES = {cls._flavour: name for name, cls in _KINDS.items()}
 
 _SUFFIX = ".saving"  # of the file beside the old one that a snapshot is written to
 _STALE = 60.0  # seconds after which such a file that nobody has locked was left by a process that was killed
+
+_LIVING = (_core.Handle, _core.Arena, mpm.BaseProxy, mpm.BaseManager)  # what is no data
 
 _ITEM = re.compile(r"\bitem\b")
 _ATTRIBUTE = re.compile(r"\bitem\['([A-Za-z_]\w*)'\]")
@@ -104,7 +106,7 @@ def _collect(root: _core.Container, timeout: float | None) -> list[bytes]:
     while True:
         missing = acquire_all(wanted, deadline)
         if missing is None:
-            reading = _Reading(root, wanted)
+            reading = _Reading(root, wanted, lambda: patience(attempt, deadline))
             try:
                 return reading.pickles()
             except _Locked as found:
@@ -118,7 +120,6 @@ def _collect(root: _core.Container, timeout: float | None) -> list[bytes]:
                 f"saving {who(root)}: others had locked {who(missing)}, to which it leads, for {timeout} s"
             )
         attempt += 1
-        pause(attempt)
 
 
 class _Locked(Exception):
@@ -135,7 +136,10 @@ class _Found(Exception):
 class _Reading:
     """One attempt to read all that a container leads to, with all of it locked in the end."""
 
-    def __init__(self, root: _core.Container, locked: list[_core.Container]) -> None:
+    def __init__(
+        self, root: _core.Container, locked: list[_core.Container], patience: Callable[[], float]
+    ) -> None:
+        self.patience = patience
         self.locked = {container._identity(): container for container in locked}
         self.containers: list[_core.Container] = []
         self.parents: list[int] = []  # in which of them each was found
@@ -160,7 +164,7 @@ class _Reading:
             self._now = place
             identity = container._identity()
             if identity not in self.locked:
-                if not _core.Container.acquire(container, 0.0):
+                if not _core.Container.acquire(container, self.patience()):
                     raise _Locked(container)
                 self.locked[identity] = container
             try:
@@ -181,7 +185,7 @@ class _Reading:
             self._pickled(part, lambda container: 0)
 
         contents = _as_plain(self.containers[self._now])
-        path, object_, reason, exact = culprit.search(contents, error, probe, copyreg.dispatch_table)
+        path, object_, reason, exact = culprit.search(contents, error, probe, _Reducers())
         where = _within(path, self._path(self._now), self.containers[self._now])
         return (
             f"cannot save the {type(object_).__name__} {'at' if exact else 'within'} {where}: "
@@ -202,7 +206,7 @@ class _Reading:
                 raise _Found
             return 0
 
-        path = culprit.search(_as_plain(parent), _Found(), probe, copyreg.dispatch_table)[0]
+        path = culprit.search(_as_plain(parent), _Found(), probe, _Reducers())[0]
         return _within(path, self._path(self.parents[place]), parent)
 
 
@@ -217,9 +221,20 @@ class _Pickler(pickle.Pickler):
         if isinstance(obj, _core.Container):
             _description(obj)  # it may be none that can be saved
             return _container, (self._place(obj),)
-        if isinstance(obj, (_core.Handle, _core.Arena, mpm.BaseProxy, mpm.BaseManager)):
+        if isinstance(obj, _LIVING):
             raise pickle.PicklingError("this is no data, but lives only as long as the processes that use it")
         return NotImplemented
+
+
+class _Reducers(dict[type, Any]):
+    """What the search for a culprit takes objects apart with: the living ones it leaves whole."""
+
+    def get(self, cls: type, default: Any = None) -> Any:
+        return _whole if issubclass(cls, _LIVING) else copyreg.dispatch_table.get(cls, default)
+
+
+def _whole(obj: object) -> str:
+    return ""
 
 
 def _container(place: int) -> Any:

@@ -12,11 +12,10 @@ from types import TracebackType
 from .. import _core
 from .containers import who
 
-__all__ = ["Transaction", "acquire_all", "deadline_of", "time_left", "transaction", "under_way"]
+__all__ = ["Transaction", "acquire_all", "deadline_of", "patience", "time_left", "transaction", "under_way"]
 
 _NAMED = 8  # containers that a message names at most
-_CALM = 4  # attempts to take several locks before each other one is put off by a random while
-_LONGEST_PAUSE = 0.002  # seconds
+_SHORTEST, _LONGEST = 0.0005, 0.05  # seconds: the limits of patience()
 
 # Public names may be the user's own attributes (see NamespaceProxy), hence the class's functions.
 _acquire, _release = _core.Container.acquire, _core.Container.release
@@ -153,10 +152,10 @@ def under_way() -> tuple[_core.Container, ...] | None:
 
 
 def acquire_all(containers: Sequence[_core.Container], deadline: float | None) -> _core.Container | None:
-    """Takes the locks of all of them for this thread, and waits for none while it has any.
+    """Takes the locks of all of them for this thread, and while it has any waits for another a moment only.
 
-    So it cannot be part of a deadlock, whatever the order in which others lock: what is taken is given back
-    before the one that was missing is waited for, which is then the first to be taken.
+    So it cannot be part of a deadlock, whatever the order in which others lock: what is taken is given back, and
+    the one that was missing is then waited for, with nothing locked, and is the first to be taken.
 
     Returns the one that could not be had until the deadline (of time.monotonic()), and then none is taken.
     """
@@ -170,7 +169,7 @@ def acquire_all(containers: Sequence[_core.Container], deadline: float | None) -
             taken.append(containers[first])
             for index, container in enumerate(containers):
                 if index != first:
-                    if not _acquire(container, 0.0):
+                    if not _acquire(container, patience(attempt, deadline)):
                         missing = index
                         break
                     taken.append(container)
@@ -185,13 +184,18 @@ def acquire_all(containers: Sequence[_core.Container], deadline: float | None) -
             return containers[missing]
         first = missing
         attempt += 1
-        pause(attempt)
 
 
-def pause(attempt: int) -> None:
-    """Puts this thread off for a random while, so that those who are in each other's way come apart."""
-    if attempt > _CALM:
-        time.sleep(random.random() * min(_LONGEST_PAUSE, 0.0001 * attempt))
+def patience(attempt: int, deadline: float | None) -> float:
+    """Seconds for which one lock may be waited for while others are held: none at first, so that nobody is kept
+    without need; then more from attempt to attempt, so that it succeeds though the locks are never all free at the
+    same moment. By chance, so that two who are in each other's way come apart."""
+    if attempt == 0:
+        return 0.0
+    most = min(_LONGEST, _SHORTEST * 2 ** min(attempt, 10))
+    if deadline is not None:
+        most = min(most, max(0.0, deadline - time.monotonic()))
+    return random.random() * most
 
 
 def deadline_of(timeout: float | None) -> float | None:
