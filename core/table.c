@@ -146,6 +146,15 @@ ip_status ip_table_get(ip_arena *arena, ip_table *table, ip_patience patience, c
     return status;
 }
 
+ip_status ip_table_peek(ip_arena *arena, ip_table *table, ip_patience patience, const ip_table_key *key) {
+    ip_store_view s;
+    ip_table_place p;
+    IP_TRY(ip_lock_take(arena, &table->container.lock, patience));
+    ip_status status = find(arena, table, key, &s, &p);
+    ip_container_release(&table->container);
+    return status;
+}
+
 static ip_status remove_change(ip_arena *arena, ip_table *table, const ip_store_view *s, const ip_table_place *p, bool hold, ip_range *freed) {
     uint64_t count;
     bool within;

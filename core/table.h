@@ -71,6 +71,8 @@ ip_status ip_table_set(ip_arena *arena, ip_table *table, ip_patience patience, c
                        ip_table_outcome *outcome);
 /* IP_AGAIN: there is no such key. out may be NULL: is it there? */
 ip_status ip_table_get(ip_arena *arena, ip_table *table, ip_patience patience, const ip_table_key *key, ip_value_out *out);
+/* Is the key there at this moment, though another has the gate, and may be about to change it? IP_OK, or IP_AGAIN: no. */
+ip_status ip_table_peek(ip_arena *arena, ip_table *table, ip_patience patience, const ip_table_key *key);
 /* Removes the key; out (or NULL) receives its value. IP_AGAIN: there is no such key. With IP_TOO_LONG it stays. */
 ip_status ip_table_pop(ip_arena *arena, ip_table *table, ip_patience patience, const ip_table_key *key, ip_value_out *out);
 /* Removes the last; each out may be NULL. IP_AGAIN: the table is empty. */

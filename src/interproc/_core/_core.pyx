@@ -8,8 +8,8 @@ the process (its arenas, what it holds in them) must exist once.
 cimport cython
 from libc.stdint cimport INT64_MAX, UINT64_MAX, int64_t, uint32_t, uint64_t, uint8_t
 from libc.errno cimport errno
-from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcmp, memcpy, memmove, memset
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.long cimport PyLong_AsUnsignedLongLongMask
@@ -31,4 +31,8 @@ include "ring.pxi"          # putting and taking
 include "queue.pxi"         # Queue
 include "connection.pxi"    # Connection, pipe
 include "sync.pxi"          # Memory, Number, Mutex, Semaphore, Signal
+include "key.pxi"           # the keys of tables
+include "container.pxi"     # what tables and lists share; transactions
+include "table.pxi"         # Table
+include "list.pxi"          # List
 include "view.pxi"          # typed windows on memory

@@ -9,7 +9,7 @@ cdef extern from "stdbool.h":
 cdef extern from "status.h":
     ctypedef enum ip_status:
         IP_OK, IP_AGAIN, IP_BUSY, IP_NO_MEMORY, IP_CORRUPT, IP_SHUT_DOWN, IP_EOF, IP_BROKEN, IP_FREED, IP_EXISTS
-        IP_CROWDED, IP_LEFT, IP_TOO_LONG, IP_NOT_OWNER, IP_OVERFLOW, IP_OS_ERROR
+        IP_CROWDED, IP_LEFT, IP_TOO_LONG, IP_NOT_OWNER, IP_OVERFLOW, IP_OS_ERROR, IP_HELD
 
 cdef extern from "word.h" nogil:
     ctypedef uint64_t ip_word
@@ -64,7 +64,7 @@ cdef extern from "member.h" nogil:
     int ip_member_list(ip_arena *arena, ip_member_info *infos, int max)
 
 cdef extern from "directory.h" nogil:
-    enum: IP_QUEUE, IP_PIPE, IP_MEMORY
+    enum: IP_QUEUE, IP_PIPE, IP_MEMORY, IP_TABLE, IP_LIST
     ctypedef struct ip_object:
         pass
     ctypedef struct ip_id:
@@ -143,6 +143,84 @@ cdef extern from "ring.h" nogil:
     ip_status ip_ring_counts(ip_ring *ring, uint64_t *put, uint64_t *taken, uint64_t *done, uint64_t *bytes, cbool *shut)
     ip_status ip_ring_task_done(ip_ring *ring)
     ip_status ip_ring_shut_down(ip_arena *arena, ip_object *object, ip_ring *ring, cbool immediate)
+
+cdef extern from "container.h" nogil:
+    ctypedef struct ip_container:
+        pass
+    ctypedef struct ip_value:
+        uint8_t kind
+        const void *data
+        uint64_t size
+        const ip_handle_ref *handles
+        unsigned n_handles
+    ctypedef struct ip_value_out:
+        void *data
+        uint64_t room
+        ip_handle_ref *handles
+        unsigned handles_room
+        uint64_t size
+        unsigned n_handles
+        uint8_t kind
+    ctypedef struct ip_container_state:
+        uint64_t count, changes, shape
+    ip_status ip_container_of(ip_arena *arena, ip_object *object, ip_container **container)
+    ip_status ip_container_flavour(ip_container *container, uint64_t *flavour)
+    ip_status ip_container_look(ip_arena *arena, ip_container *container, ip_patience patience, ip_container_state *state)
+    cbool ip_container_wait(ip_container *container, uint64_t seen, uint64_t deadline_ns, cbool *slept)
+    ip_lock *ip_container_lock(ip_container *container)
+    ip_status ip_gate_acquire(ip_arena *arena, ip_container *container, ip_patience patience)
+    ip_status ip_gate_release(ip_arena *arena, ip_container *container)
+    cbool ip_gate_mine(ip_arena *arena, ip_container *container)
+    cbool ip_transaction_mine(ip_arena *arena, ip_container *container)
+    cbool ip_gate_wait(ip_arena *arena, ip_container *container, uint64_t deadline_ns, cbool *slept)
+    ip_status ip_transaction_begin(ip_arena *arena, uint64_t *record)
+    ip_status ip_transaction_join(ip_arena *arena, uint64_t record, ip_container *container)
+    ip_status ip_transaction_commit(ip_arena *arena, uint64_t record)
+    ip_status ip_transaction_settle(ip_arena *arena, uint64_t record, ip_container *container)
+    ip_status ip_transaction_end(ip_arena *arena, uint64_t record)
+
+cdef extern from "table.h" nogil:
+    ctypedef struct ip_table:
+        pass
+    ctypedef struct ip_table_key:
+        const void *data
+        uint64_t size, hash
+    ctypedef enum ip_table_when:
+        IP_TABLE_ALWAYS, IP_TABLE_IF_ABSENT, IP_TABLE_IF_PRESENT, IP_TABLE_IF_EQUAL
+    ctypedef enum ip_table_outcome:
+        IP_TABLE_REFUSED, IP_TABLE_INSERTED, IP_TABLE_REPLACED
+    ip_status ip_table_make(ip_arena *arena, ip_object *object, void *flavour)
+    uint64_t ip_table_body_size()
+    ip_status ip_table_of(ip_arena *arena, ip_object *object, ip_table **table)
+    ip_status ip_table_set(ip_arena *arena, ip_table *table, ip_patience patience, const ip_table_key *key,
+                           const ip_value *value, ip_table_when when, const ip_value *expected, ip_table_outcome *outcome)
+    ip_status ip_table_get(ip_arena *arena, ip_table *table, ip_patience patience, const ip_table_key *key,
+                           ip_value_out *out)
+    ip_status ip_table_peek(ip_arena *arena, ip_table *table, ip_patience patience, const ip_table_key *key)
+    ip_status ip_table_pop(ip_arena *arena, ip_table *table, ip_patience patience, const ip_table_key *key,
+                           ip_value_out *out)
+    ip_status ip_table_pop_last(ip_arena *arena, ip_table *table, ip_patience patience, ip_value_out *key,
+                                ip_value_out *value)
+    ip_status ip_table_clear(ip_arena *arena, ip_table *table, ip_patience patience)
+    ip_status ip_table_next(ip_arena *arena, ip_table *table, ip_patience patience, uint64_t shape, uint64_t *position,
+                            ip_value_out *key, ip_value_out *value)
+
+cdef extern from "list.h" nogil:
+    ctypedef struct ip_list:
+        pass
+    ip_status ip_list_make(ip_arena *arena, ip_object *object, void *flavour)
+    uint64_t ip_list_body_size()
+    ip_status ip_list_of(ip_arena *arena, ip_object *object, ip_list **list)
+    ip_status ip_list_get(ip_arena *arena, ip_list *list, ip_patience patience, int64_t index, ip_value_out *out)
+    ip_status ip_list_set(ip_arena *arena, ip_list *list, ip_patience patience, int64_t index, const ip_value *value,
+                          const ip_value *expected, cbool *done)
+    ip_status ip_list_insert(ip_arena *arena, ip_list *list, ip_patience patience, int64_t index, const ip_value *value)
+    ip_status ip_list_pop(ip_arena *arena, ip_list *list, ip_patience patience, int64_t index, ip_value_out *out)
+    ip_status ip_list_next(ip_arena *arena, ip_list *list, ip_patience patience, uint64_t changes, uint64_t *index,
+                           ip_value_out *out)
+    ip_status ip_list_rearrange(ip_arena *arena, ip_list *list, ip_patience patience, uint64_t shape,
+                                const uint64_t *order, uint64_t n)
+    ip_status ip_list_clear(ip_arena *arena, ip_list *list, ip_patience patience)
 
 cdef extern from "sync.h" nogil:
     ctypedef struct ip_memory:

@@ -5,7 +5,7 @@
 
 
 cdef str _kind_name(int kind):
-    return {IP_QUEUE: "queue", IP_PIPE: "pipe", IP_MEMORY: "memory"}.get(kind, "object")
+    return {IP_QUEUE: "queue", IP_PIPE: "pipe", IP_MEMORY: "memory", IP_TABLE: "table", IP_LIST: "list"}.get(kind, "object")
 
 
 @cython.no_gc_clear
@@ -127,7 +127,7 @@ cdef class Handle:
         return 0
 
     cdef object _closed_error(self):
-        return _errors.HandleError(f"{self!r} is closed")
+        return _errors.HandleError(f"{Handle.__repr__(self)} is closed")
 
     cdef inline int _check(self) except -1:
         if self.closed or self.object == NULL:
@@ -154,10 +154,13 @@ cdef class Handle:
     @property
     def id(self):
         """Names the object in this arena: kind, index and generation."""
+        return self._id()
+
+    cdef str _id(self):
         return f"{_kind_name(self.kind)}#{self.c_id.index}.{self.c_id.generation}"
 
     def __repr__(self):
-        what = self.id if self.object != NULL else "not set up"
+        what = self._id() if self.object != NULL else "not set up"
         if self.name:
             what += f" {self.name!r}"
         return f"<{type(self).__module__}.{type(self).__qualname__} {what}{' closed' if self.closed else ''}>"
@@ -174,7 +177,7 @@ cdef class Handle:
             _, slot = self.arena._place_for(popen)
             status = ip_object_hold(&self.arena.c, self.c_id, self.end, slot)
             if status:
-                raise _error(status, self.arena, f"sending {self.id} to a child")
+                raise _error(status, self.arena, f"sending {self._id()} to a child")
         else:
             note_handle(self)
         return _rebuild_handle, (type(self), self.arena, self.c_id.index, self.c_id.generation, self.end, self.name)
