@@ -28,11 +28,24 @@ from interproc.cli.tour.station import Stage, Station, choose, discover
 
 TOUR = [sys.executable, "-m", "interproc", "tour"]
 SMALL = ["queue", "pipe", "value_array"]
+MANAGERS = ["manager_records", "namespace"]  # which start a server
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 PRINTED = {
     "queue": ["[42, None, 'hello']"],
     "pipe": ["[42, None, 'hello']", "six times seven is 42", "the child has gone"],
     "value_array": ["3.1415927", "[0, -1, -2, -3, -4, -5, -6, -7, -8, -9]"],
+    "manager_records": [
+        "A new record is added",
+        "Name: Computers",
+        "Score: 1",
+        "Name: Histoty",
+        "Score: 5",
+        "Name: Hindi",
+        "Score: 9",
+        "Name: English",
+        "Score: 3",
+    ],
+    "namespace": ["before Namespace(x=1, y=1)", "after Namespace(x=6, y=10)"],
 }
 
 
@@ -123,7 +136,7 @@ def test_the_whole_tour_is_right_and_says_so_in_one_json_document() -> None:
 
 @pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
 def test_each_start_method(start_method: str) -> None:
-    done = run("--json", "--start-method", start_method, *SMALL)
+    done = run("--json", "--start-method", start_method, *SMALL, *MANAGERS)
     assert done.returncode == 0, done.stdout + done.stderr
     document = json.loads(done.stdout)
     assert document["start_method"] == start_method
@@ -139,8 +152,8 @@ def test_piped_it_is_plain_text_of_80_columns() -> None:
     assert done.stderr == ""
     assert "\x1b" not in done.stdout and "\r" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
-    for lines in PRINTED.values():
-        for line in lines:
+    for name in SMALL:
+        for line in PRINTED[name]:
             assert f"  printed  {line}\n" in done.stdout
     for station in choose(discover(), SMALL):
         for line in station.source().splitlines():
