@@ -25,7 +25,7 @@ import interproc
 from interproc.errors import InterprocError, ObjectFreed
 from interproc.managers import ServerDied
 
-from .support import at_once, python
+from .support import at_once, forked, python
 
 
 @pytest.fixture
@@ -143,7 +143,8 @@ def test_builtin_kinds_go_on_without_the_server(method: str) -> None:
 def be_parent(method: str, answers: Any) -> None:
     manager = MyManager(ctx=interproc.get_context(method))
     manager.start()
-    answers.put(manager.Family().pid())
+    # A child that has inherited whatever this process has, and outlives it.
+    answers.put((manager.Family().pid(), forked(signal.pause)))
     signal.pause()
 
 
@@ -156,14 +157,19 @@ def ended(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_parent_killed(method: str, crew: Crew) -> None:
+def test_parent_killed(method: str) -> None:
+    crew = Crew(interproc.get_context("spawn"))
     answers = interproc.SimpleQueue()
     parent = crew.start(be_parent, method, answers)
-    server = answers.get()
-    sibling = crew.start(signal.pause)  # which has inherited whatever this process has of the parent
-    crew.kill(parent)
-    until(lambda: ended(server), "the server ends with its parent", 10)
-    crew.kill(sibling)
+    server, sibling = answers.get()
+    try:
+        os.kill(parent.pid, signal.SIGKILL)
+        until(lambda: not parent.is_alive())  # join() would wait for the sibling too
+        until(lambda: ended(server), "the server ends with its parent", 10)
+        assert not ended(sibling)
+    finally:
+        crew.end()
+        os.kill(sibling, signal.SIGKILL)
 
 
 def hold(proxy: Any, ready: Any) -> None:

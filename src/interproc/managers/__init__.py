@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from multiprocessing import managers as _theirs
 from multiprocessing.managers import RemoteError, SharedMemoryManager
-from multiprocessing.managers import State as State
-from multiprocessing.managers import dispatch as dispatch
 from typing import TYPE_CHECKING, Any
 
 from .channel import RemoteTraceback, ServerDied

@@ -8,16 +8,29 @@ import pickle
 import socket
 import threading
 import weakref
+from multiprocessing import managers as mpm
 from multiprocessing import process
 from multiprocessing.connection import Client
-from multiprocessing.managers import RemoteError, dispatch
+from multiprocessing.managers import RemoteError
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from .. import _core
 from ..errors import ArenaFull, InterprocError, PicklingError, UnpicklingError
 
-__all__ = ["Channel", "Place", "RemoteTraceback", "ServerDied", "SocketEnd", "namespace", "place_of", "via"]
+__all__ = [
+    "Channel",
+    "Place",
+    "RemoteTraceback",
+    "ServerDied",
+    "SocketEnd",
+    "namespace",
+    "place_of",
+    "theirs",
+    "via",
+]
+
+theirs: Any = mpm  # also what is not in its stubs
 
 Address = Any  # (host, port), a path, or the bytes of an abstract name
 
@@ -240,7 +253,7 @@ def _negotiate(connection: Any, address: Address, authkey: bytes) -> Channel:
     if threading.current_thread() is not threading.main_thread():
         name += "|" + threading.current_thread().name
     try:
-        way, *more = dispatch(connection, None, "open_channel", (name, arenas(), namespace()))
+        way, *more = theirs.dispatch(connection, None, "open_channel", (name, arenas(), namespace()))
         arena = None
         if way == "join":
             with _joining:

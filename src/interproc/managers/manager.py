@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .. import _core
 from ..context import _Context, _default_context
 from . import channel, twins
-from .channel import ask, note_arena, place_of
+from .channel import ask, note_arena, place_of, theirs
 from .dicts import DictProxy
 from .makers import Makers
 from .remote import AutoProxy, IteratorProxy, PoolProxy, make_proxy
@@ -25,7 +25,7 @@ from .store import StoreFace
 
 __all__ = ["BaseManager", "SyncManager"]
 
-STARTED: int = mpm.State.STARTED  # type: ignore[attr-defined]
+STARTED: int = theirs.State.STARTED
 
 
 class BaseManager(mpm.BaseManager):
@@ -37,6 +37,14 @@ class BaseManager(mpm.BaseManager):
 
     _Server: ClassVar[Any] = Server
     _registry: ClassVar[dict[str, Any]] = {}
+
+    # What multiprocessing's has.
+    _address: Any
+    _authkey: bytes
+    _state: Any
+    _serializer: str
+    _Client: Any
+    _create: Any
 
     def __init__(
         self,
@@ -68,7 +76,7 @@ class BaseManager(mpm.BaseManager):
     def get_server(self) -> Any:
         """The server, to be run in this process by its serve_forever(); it has an `address`."""
         state = self._state.value
-        if state != mpm.State.INITIAL:  # type: ignore[attr-defined]
+        if state != theirs.State.INITIAL:
             super().get_server()  # raises
         return self._Server(self._registry, self._address, self._authkey, self._serializer)
 
@@ -106,12 +114,16 @@ class BaseManager(mpm.BaseManager):
 
     def _debug_info(self) -> Any:
         """A text about the objects in the server."""
-        return self._ask("debug_info") if self._serializer == "pickle" else super()._debug_info()
+        return (
+            self._ask("debug_info") if self._serializer == "pickle" else theirs.BaseManager._debug_info(self)
+        )
 
     def _number_of_objects(self) -> Any:
         """How many objects the server keeps for somebody."""
         return (
-            self._ask("number_of_objects") if self._serializer == "pickle" else super()._number_of_objects()
+            self._ask("number_of_objects")
+            if self._serializer == "pickle"
+            else theirs.BaseManager._number_of_objects(self)
         )
 
     # ---- registered classes -------------------------------------------------------------------------------
@@ -158,7 +170,7 @@ def _maker(typeid: str) -> Any:
         proxytype = self._registry[typeid][-1]
         proxy = proxytype(token, self._serializer, manager=self, authkey=self._authkey, exposed=exposed)
         with contextlib.closing(self._Client(token.address, authkey=self._authkey)) as connection:
-            mpm.dispatch(connection, None, "decref", (token.id,))  # type: ignore[attr-defined]
+            theirs.dispatch(connection, None, "decref", (token.id,))
         return proxy
 
     make.__name__ = typeid
@@ -222,7 +234,7 @@ class SyncManager(Makers, StoreFace, BaseManager):
         assert self._state.value == STARTED, "server not yet started"
         if self._root is None:
             self._root = self._ask("root")
-        return self._root  # type: ignore[return-value]
+        return self._root
 
     def open(self, name: str, factory: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> Any:
         """The object of this name in `root`; if there is none, what the factory makes; see StoreFace.open."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from .. import _core
 from ..connection import Connection
-from .channel import Place, ask, known_place, place_of, raise_answer
+from .channel import Place, ask, known_place, place_of, raise_answer, theirs
 
 __all__ = [
     "AcquirerProxy", "ArrayProxy", "AutoProxy", "BarrierProxy", "BaseProxy", "ConditionProxy", "EventProxy",
@@ -106,7 +106,7 @@ class BaseProxy(mpm.BaseProxy):
         self._serializer = serializer
         self._owned_by_manager = manager_owned
         if authkey is not None:
-            self._authkey = process.AuthenticationString(authkey)
+            self._authkey = theirs.process.AuthenticationString(authkey)
         elif manager is not None:
             self._authkey = manager._authkey
         else:
@@ -130,7 +130,7 @@ class BaseProxy(mpm.BaseProxy):
 
     def _incref(self) -> None:
         if self._serializer != "pickle":
-            super()._incref()
+            theirs.BaseProxy._incref(self)
         elif not self._owned_by_manager:
             self._ask("incref", self._id)
             self._counted()
@@ -147,7 +147,7 @@ class BaseProxy(mpm.BaseProxy):
 
     def _after_fork(self) -> None:
         if self._serializer != "pickle":
-            super()._after_fork()
+            theirs.BaseProxy._after_fork(self)
             return
         try:
             self._incref()
@@ -156,13 +156,13 @@ class BaseProxy(mpm.BaseProxy):
 
     def __reduce__(self) -> tuple[Any, ...]:
         _, (function, *rest) = super().__reduce__()
-        if function is mpm.AutoProxy:  # type: ignore[attr-defined]
+        if function is theirs.AutoProxy:
             function = AutoProxy
         return RebuildProxy, (function, *rest)
 
 
 def _uncount(place: Place, token: Any, authkey: bytes, state: Any) -> None:
-    if state is not None and state.value != mpm.State.STARTED:  # type: ignore[attr-defined]
+    if state is not None and state.value != theirs.State.STARTED:
         return
     try:
         ask(place, token.address, authkey, "decref", token.id)
@@ -190,7 +190,7 @@ def RebuildProxy(func: Any, token: Any, serializer: str, kwds: dict[str, Any]) -
     home = getattr(token, "home", None)
     if server is not None and (home == server.home if home else token.address == server.address):
         token.address = server.address
-        return mpm.RebuildProxy(func, token, serializer, kwds)  # type: ignore[attr-defined]
+        return theirs.RebuildProxy(func, token, serializer, kwds)
     incref = kwds.pop("incref", True) and not getattr(process.current_process(), "_inheriting", False)
     return func(token, serializer, incref=incref, **kwds)
 
@@ -229,7 +229,7 @@ def AutoProxy(
         authkey = process.current_process().authkey if manager is None else manager._authkey
     if exposed is None:
         if serializer != "pickle":
-            make: Any = mpm.AutoProxy  # type: ignore[attr-defined]
+            make: Any = theirs.AutoProxy
             made = make(token, serializer, manager, authkey, None, False, manager_owned)
             exposed = made._exposed_
         else:
@@ -253,10 +253,10 @@ def _on_ours(name: str, theirs: Any) -> Any:
 
 _CLASS_OWN = {"__dict__", "__weakref__", "__module__", "__qualname__", "__doc__", "__builtins__"}
 
-IteratorProxy = _on_ours("IteratorProxy", mpm.IteratorProxy)  # type: ignore[attr-defined]
-AcquirerProxy = _on_ours("AcquirerProxy", mpm.AcquirerProxy)  # type: ignore[attr-defined]
-ConditionProxy = _on_ours("ConditionProxy", mpm.ConditionProxy)  # type: ignore[attr-defined]
-EventProxy = _on_ours("EventProxy", mpm.EventProxy)  # type: ignore[attr-defined]
-BarrierProxy = _on_ours("BarrierProxy", mpm.BarrierProxy)  # type: ignore[attr-defined]
-ArrayProxy = _on_ours("ArrayProxy", mpm.ArrayProxy)  # type: ignore[attr-defined]
-PoolProxy = _on_ours("PoolProxy", mpm.PoolProxy)  # type: ignore[attr-defined]
+IteratorProxy = _on_ours("IteratorProxy", theirs.IteratorProxy)
+AcquirerProxy = _on_ours("AcquirerProxy", theirs.AcquirerProxy)
+ConditionProxy = _on_ours("ConditionProxy", theirs.ConditionProxy)
+EventProxy = _on_ours("EventProxy", theirs.EventProxy)
+BarrierProxy = _on_ours("BarrierProxy", theirs.BarrierProxy)
+ArrayProxy = _on_ours("ArrayProxy", theirs.ArrayProxy)
+PoolProxy = _on_ours("PoolProxy", theirs.PoolProxy)

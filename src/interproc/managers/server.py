@@ -22,7 +22,7 @@ from .. import _core
 from ..connection import Connection
 from ..errors import ObjectFreed, PicklingError, UnpicklingError
 from . import twins
-from .channel import SocketEnd, namespace
+from .channel import SocketEnd, namespace, theirs
 from .dicts import DictProxy
 from .remote import Life, Token
 from .sharing import share
@@ -57,7 +57,7 @@ def _after_fork_in_child() -> None:
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-class Server(mpm.Server):  # type: ignore[misc]
+class Server(mpm.Server):
     """multiprocessing's server, which also speaks by channels.
 
     An object lives while somebody holds it: a client that is a member of this server's arena has a Life for
@@ -65,12 +65,20 @@ class Server(mpm.Server):  # type: ignore[misc]
     multiprocessing. Clients of multiprocessing's own can connect as well.
     """
 
-    public: ClassVar[list[str]] = [*mpm.Server.public, "open_channel"]
+    public = [*mpm.Server.public, "open_channel"]  # noqa: RUF012
 
     # What can be asked for through a channel only.
     controls: ClassVar[frozenset[str]] = frozenset(
         {"let_go", "root", "share", "save", "load", "begin", "end"}
     )
+
+    # What multiprocessing's has.
+    listener: Any
+    registry: Any
+    authkey: bytes
+    id_to_obj: dict[str, Any]
+    id_to_refcount: dict[str, int]
+    id_to_local_proxy_obj: dict[str, Any]
 
     def __init__(self, registry: Any, address: Any, authkey: bytes, serializer: str) -> None:
         super().__init__(registry, address, authkey, serializer)
@@ -101,10 +109,9 @@ class Server(mpm.Server):  # type: ignore[misc]
         parent = process.parent_process()
         if parent is None:
             return
-        watched: list[Any] = [parent.sentinel]
-        with contextlib.suppress(
-            OSError, AttributeError
-        ):  # others may have inherited the sentinel's other side
+        assert parent.pid is not None
+        watched: list[Any] = [parent.sentinel]  # others may have inherited its other side, hence also
+        with contextlib.suppress(OSError):
             watched.append(os.pidfd_open(parent.pid))
         if parent.is_alive():
             mpconnection.wait(watched)
@@ -204,6 +211,8 @@ class Server(mpm.Server):  # type: ignore[misc]
         `near`: it is a member of the arena.
         """
         number = 0
+        request: Any
+        reply: Any
         send, recv, answer = end.send, end.recv, self._answer
         try:
             while not self.stop_event.is_set():
@@ -217,14 +226,14 @@ class Server(mpm.Server):  # type: ignore[misc]
                 if not near and request[2] == "acquire" and request[1] in self.id_to_obj:
                     self._threads.locks.append(self.id_to_obj[request[1]][0])
                 reply = answer(near, *request)
-                request = None
                 if not number:
+                    request = reply = None
                     continue
                 try:
                     send(reply)
                 except (PicklingError, MemoryError):
                     send((number, "#UNSERIALIZABLE", traceback.format_exc()))
-                reply = None
+                request = reply = None  # nothing of it is kept until the next comes
         except (EOFError, OSError):
             pass
         finally:
@@ -277,7 +286,7 @@ class Server(mpm.Server):  # type: ignore[misc]
     def _unexposed(
         self, number: int, ident: str, obj: Any, exposed: Any, method: str, args: Any, kwds: Any
     ) -> tuple[int, str, Any]:
-        fallback = self.fallback_mapping.get(method)
+        fallback: Any = self.fallback_mapping.get(method)
         try:
             if fallback is None:
                 raise AttributeError(
@@ -334,7 +343,7 @@ class Server(mpm.Server):  # type: ignore[misc]
         else:
             obj = args[0]
         if exposed is None:
-            exposed = mpm.public_methods(obj)  # type: ignore[attr-defined]
+            exposed = theirs.public_methods(obj)
         if typeids is not None:
             if not isinstance(typeids, dict):
                 raise TypeError(f"Method_to_typeid {typeids!r}: type {type(typeids)!s}, not dict")
@@ -455,14 +464,14 @@ class Server(mpm.Server):  # type: ignore[misc]
         """The object itself, of which the caller gets a copy; of a shared container a plain copy."""
         return obj._getvalue() if isinstance(obj, _core.Handle) and hasattr(obj, "_getvalue") else obj
 
-    fallback_mapping: ClassVar[dict[str, Any]] = {
+    fallback_mapping: Any = {  # noqa: RUF012
         **mpm.Server.fallback_mapping,
         "#GETVALUE": fallback_getvalue,
     }
 
-    def get_methods(self, c: Any, token: Any) -> tuple[str, ...]:
+    def get_methods(self, c: Any, token: Any) -> set[str]:
         """The names of the exposed methods."""
-        return tuple(self.id_to_obj[token.id][1])
+        return set(self.id_to_obj[token.id][1])
 
     def number_of_objects(self, c: Any) -> int:
         """How many registered objects somebody holds."""

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import process
 from multiprocessing.reduction import ForkingPickler
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from .. import _core, locks, shared
 from .channel import via
-from .remote import (
-    BarrierProxy,
-    BaseProxy,
-    EventProxy,
-    MakeProxyType,
-    RebuildProxy,
-    Token,
-)  # fmt: skip
+from .remote import BaseProxy, RebuildProxy, Token
 
 __all__ = ["RemoteTransaction", "in_arena", "pickler", "twin"]
 
@@ -55,12 +48,29 @@ class _Twin(BaseProxy):
         return self._callmethod("__getattribute__", (name,))
 
 
-def _forwarding(methods: str, base: type[BaseProxy] = _Twin) -> Any:
-    """A base class with these methods, separated by blanks, which forward."""
-    names = methods.split()
-    body = vars(MakeProxyType("_Forwarding", names))
-    exposed = (*names, "__getattribute__")  # for properties
-    return type("_Forwarding", (base,), {**{name: body[name] for name in names}, "_exposed_": exposed})
+T = TypeVar("T", bound=type[BaseProxy])
+
+
+def _forwarding(methods: str) -> Callable[[T], T]:
+    """A decorator that adds methods which forward; `methods` has their names, separated by blanks."""
+    names = tuple(methods.split())
+
+    def decorate(cls: T) -> T:
+        for name in names:
+            if name not in vars(cls):
+                setattr(cls, name, _forward(name))
+        cls._exposed_ = (*names, "__getattribute__")  # for properties
+        return cls
+
+    return decorate
+
+
+def _forward(name: str) -> Callable[..., Any]:
+    def method(self: BaseProxy, /, *args: Any, **kwds: Any) -> Any:
+        return self._callmethod(name, args, kwds)
+
+    method.__name__ = name
+    return method
 
 
 class _Locked:
@@ -84,8 +94,6 @@ class _Locked:
 class _Container(_Twin):
     """Twins of the containers."""
 
-    __hash__ = object.__hash__  # also where `==` compares contents
-
     def lock(self, timeout: float | None = None) -> _Locked:
         """`with d.lock(): ...`: several steps that nobody else disturbs.
 
@@ -102,45 +110,37 @@ class _Container(_Twin):
 _STEPS = "acquire release is_mine watch update_with compare_exchange"
 
 
-class RemoteDict(
-    _forwarding(
-        "__contains__ __delitem__ __eq__ __getitem__ __len__ __or__ __ror__ __setitem__ clear copy get items "
-        f"keys pop popitem setdefault update values {_STEPS}",
-        _Container,
-    ),  # type: ignore[misc]
-):
+@_forwarding(
+    "__contains__ __delitem__ __eq__ __getitem__ __len__ __or__ __ror__ __setitem__ clear copy get items "
+    f"keys pop popitem setdefault update values {_STEPS}"
+)
+class RemoteDict(_Container):
     """Of a DictProxy, or a plain dict in the server."""
-
-    __hash__ = object.__hash__
 
     def __iter__(self) -> Iterator[Any]:
         return iter(list(self._callmethod("keys")))
 
     def __reversed__(self) -> Iterator[Any]:
-        return reversed(list(self._callmethod("keys")))
+        return iter(list(self._callmethod("keys"))[::-1])
 
     def __ior__(self, other: Any) -> Self:
         self._callmethod("update", (dict(other),))
         return self
 
 
-class RemoteList(
-    _forwarding(
-        "__add__ __contains__ __delitem__ __eq__ __ge__ __getitem__ __gt__ __imul__ __le__ __len__ __lt__ "
-        "__mul__ __radd__ __rmul__ __setitem__ append clear copy count extend index insert pop remove "
-        f"reverse sort {_STEPS}",
-        _Container,
-    ),  # type: ignore[misc]
-):
+@_forwarding(
+    "__add__ __contains__ __delitem__ __eq__ __ge__ __getitem__ __gt__ __imul__ __le__ __len__ __lt__ "
+    "__mul__ __radd__ __rmul__ __setitem__ append clear copy count extend index insert pop remove "
+    f"reverse sort {_STEPS}"
+)
+class RemoteList(_Container):
     """Of a ListProxy, or a plain list in the server."""
-
-    __hash__ = object.__hash__
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._callmethod("__getitem__", (slice(None),)))
 
     def __reversed__(self) -> Iterator[Any]:
-        return reversed(self._callmethod("__getitem__", (slice(None),)))
+        return iter(self._callmethod("__getitem__", (slice(None),))[::-1])
 
     def __iadd__(self, items: Any) -> Self:
         self._callmethod("extend", (list(items),))
@@ -151,18 +151,14 @@ class RemoteList(
         return self
 
 
-class RemoteSet(
-    _forwarding(
-        "__and__ __contains__ __eq__ __ge__ __gt__ __le__ __len__ __lt__ __or__ __rand__ __ror__ __rsub__ "
-        "__rxor__ __sub__ __xor__ add clear copy difference difference_update discard intersection "
-        "intersection_update isdisjoint issubset issuperset pop remove symmetric_difference "
-        "symmetric_difference_update union update acquire release is_mine watch",
-        _Container,
-    ),  # type: ignore[misc]
-):
+@_forwarding(
+    "__and__ __contains__ __eq__ __ge__ __gt__ __le__ __len__ __lt__ __or__ __rand__ __ror__ __rsub__ "
+    "__rxor__ __sub__ __xor__ add clear copy difference difference_update discard intersection "
+    "intersection_update isdisjoint issubset issuperset pop remove symmetric_difference "
+    "symmetric_difference_update union update acquire release is_mine watch"
+)
+class RemoteSet(_Container):
     """Of a SetProxy, or a plain set in the server."""
-
-    __hash__ = object.__hash__
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._callmethod("copy"))
@@ -184,9 +180,8 @@ class RemoteSet(
         return self
 
 
-class RemoteNamespace(
-    _forwarding(f"__setattr__ __delattr__ add {_STEPS}", _Container),  # type: ignore[misc]
-):
+@_forwarding(f"__setattr__ __delattr__ add {_STEPS}")
+class RemoteNamespace(_Container):
     """Of a NamespaceProxy, or a plain object with attributes in the server."""
 
     def __getattr__(self, name: str) -> Any:
@@ -207,9 +202,8 @@ class RemoteNamespace(
             self._callmethod("__delattr__", (name,))
 
 
-class RemoteValue(
-    _forwarding(f"get set add {_STEPS}", _Container),  # type: ignore[misc]
-):
+@_forwarding(f"get set add {_STEPS}")
+class RemoteValue(_Container):
     """Of a ValueProxy, or another object with get() and set()."""
 
     @property
@@ -227,9 +221,8 @@ class RemoteValue(
         return self._attribute("typecode")
 
 
-class RemoteNumber(
-    _forwarding("__setattr__ add exchange compare_exchange acquire release get_lock"),  # type: ignore[misc]
-):
+@_forwarding("__setattr__ add exchange compare_exchange acquire release get_lock")
+class RemoteNumber(_Twin):
     """Of an interproc.Value."""
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -250,9 +243,8 @@ class RemoteNumber(
         self._callmethod("release")
 
 
-class RemoteArray(
-    _forwarding("__getitem__ __len__ __setitem__ acquire release get_lock"),  # type: ignore[misc]
-):
+@_forwarding("__getitem__ __len__ __setitem__ acquire release get_lock")
+class RemoteArray(_Twin):
     """Of an Array."""
 
     def __iter__(self) -> Iterator[Any]:
@@ -265,12 +257,10 @@ class RemoteArray(
         self._callmethod("release")
 
 
-class RemoteQueue(
-    _forwarding(
-        "counters empty full get get_many get_nowait join poll put put_many put_nowait qsize shutdown "
-        "task_done",
-    ),  # type: ignore[misc]
-):
+@_forwarding(
+    "counters empty full get get_many get_nowait join poll put put_many put_nowait qsize shutdown task_done"
+)
+class RemoteQueue(_Twin):
     """Of a Queue, JoinableQueue or SimpleQueue."""
 
     @property
@@ -284,9 +274,8 @@ class RemoteQueue(
         return bool(self._attribute("is_shutdown"))
 
 
-class RemoteLock(
-    _forwarding("acquire release get_value locked"),  # type: ignore[misc]
-):
+@_forwarding("acquire release get_value locked")
+class RemoteLock(_Twin):
     """Of a Lock, an RLock or a semaphore. Who has it is the connection of one thread.
 
     If that ends, a lock is released.
@@ -299,31 +288,40 @@ class RemoteLock(
         self._callmethod("release")
 
 
-class RemoteCondition(
-    _forwarding("acquire release wait notify notify_all", RemoteLock),  # type: ignore[misc]
-):
+@_forwarding("acquire release wait notify notify_all")
+class RemoteCondition(RemoteLock):
     """Of a Condition."""
 
     wait_for = locks.Condition.wait_for
 
 
-def _on_twin(proxy: Any, *more: str) -> Any:
-    body = {key: value for key, value in vars(proxy).items() if key not in ("__dict__", "__weakref__")}
-    body["_exposed_"] = (*proxy._exposed_, *more)
-    return type(proxy.__name__, (_Twin,), body)
-
-
-class RemoteEvent(_on_twin(EventProxy)):  # type: ignore[misc]
+@_forwarding("is_set set clear wait")
+class RemoteEvent(_Twin):
     """Of an Event."""
 
 
-class RemoteBarrier(_on_twin(BarrierProxy)):  # type: ignore[misc]
+@_forwarding("wait abort reset")
+class RemoteBarrier(_Twin):
     """Of a Barrier."""
 
+    @property
+    def parties(self) -> int:
+        """How many it waits for."""
+        return int(self._attribute("parties"))
 
-class RemoteConnection(
-    _forwarding("send recv send_bytes recv_bytes poll close"),  # type: ignore[misc]
-):
+    @property
+    def n_waiting(self) -> int:
+        """How many wait."""
+        return int(self._attribute("n_waiting"))
+
+    @property
+    def broken(self) -> bool:
+        """Whether it is broken."""
+        return bool(self._attribute("broken"))
+
+
+@_forwarding("send recv send_bytes recv_bytes poll close")
+class RemoteConnection(_Twin):
     """Of an end of a Pipe."""
 
 
@@ -346,12 +344,16 @@ _TWINS: dict[str, Any] = {
 }
 
 
-@functools.cache
-def twin(cls: type) -> Any:
+def twin(cls: Any) -> Any:
     """The twin type of the type of an object in the arena; a user's subclass has its own methods there too.
 
     TypeError: there is none.
     """
+    return _twin(cls)
+
+
+@functools.cache
+def _twin(cls: Any) -> Any:
     own: list[Any] = []
     for base in cls.__mro__:
         if base.__module__.partition(".")[0] != "interproc":
@@ -438,8 +440,9 @@ def pickler(server: Any) -> Any:
 def _arrived(cls: type, token: Token) -> Any:
     """Unpickles what such a pickler has sent."""
     end = via()
+    assert end is not None
     token.address = end.address
-    proxy = twin(cls)(token, "pickle", authkey=end.authkey, incref=False)
+    proxy = _twin(cls)(token, "pickle", authkey=end.authkey, incref=False)
     proxy._counted()  # the server has counted it when it sent it
     return proxy
 
