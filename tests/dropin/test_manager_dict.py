@@ -210,8 +210,7 @@ def test_does_what_a_dict_does(kinds: Any, initial: dict[Any, Any], steps: list[
 
 @pytest.fixture
 def kinds_for(ctx: Any) -> Iterator[Any]:
-    module = "interproc" if type(ctx).__module__.startswith("interproc") else "multiprocessing"
-    yield from kinds_of(module, ctx)
+    yield from kinds_of(ctx)
 
 
 def fill(d: Any, key: str) -> None:

@@ -231,8 +231,7 @@ def test_does_what_a_list_does(kinds: Any, initial: list[Any], steps: list[Any])
 
 @pytest.fixture
 def kinds_for(ctx: Any) -> Iterator[Any]:
-    module = "interproc" if type(ctx).__module__.startswith("interproc") else "multiprocessing"
-    yield from kinds_of(module, ctx)
+    yield from kinds_of(ctx)
 
 
 def add(a: Any, who: int, n: int) -> None:

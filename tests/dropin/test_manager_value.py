@@ -64,8 +64,7 @@ def test_what_cannot_be_pickled_changes_nothing(kinds: Any) -> None:
 
 @pytest.fixture
 def kinds_for(ctx: Any) -> Iterator[Any]:
-    module = "interproc" if type(ctx).__module__.startswith("interproc") else "multiprocessing"
-    yield from kinds_of(module, ctx)
+    yield from kinds_of(ctx)
 
 
 def change(v: Any) -> None:
