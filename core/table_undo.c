@@ -3,6 +3,7 @@
 
 #define SET(word, value) IP_TRY(ip_journal_set(arena, (word), (value)))
 #define CELLS 24u   /* freed in one step; their journal entries fit one */
+#define MANY 16u    /* holes */
 #define SCAN 4096u  /* entries looked at in one step */
 
 typedef struct { /* an entry of the log, read */
@@ -18,6 +19,17 @@ static ip_status read_entry(ip_log_entry *entry, undoing *u) {
     IP_READ(&entry->b, u->old);
     u->store = (const ip_table_store *)(const void *)&entry->a;
     return u->op >= IP_LOG_INSERTED && u->op <= IP_LOG_CLEARED ? IP_OK : IP_CORRUPT;
+}
+
+ip_status ip_table_compact(ip_arena *arena, ip_container *container) {
+    ip_table *table = (ip_table *)(void *)container;
+    ip_store_view s;
+    uint64_t count;
+    IP_READ(&container->count, count);
+    IP_TRY(ip_store_read(arena, &table->live, &s));
+    if (s.used <= 2 * count + MANY) return IP_OK;
+    ip_status status = ip_store_rebuild(arena, table, &s);
+    return status == IP_NO_MEMORY ? IP_OK : status; /* it is but an economy */
 }
 
 /* Removes what was inserted. Its position and slot stay used. */

@@ -68,10 +68,14 @@ static ip_status join_change(ip_arena *arena, uint64_t at, ip_container *contain
 }
 
 static ip_status join(ip_arena *arena, uint64_t at, ip_container *container) {
+    const ip_object *object = (const ip_object *)(const void *)((unsigned char *)container - ip_object_size(1));
+    uint64_t kind;
     bool within;
     if (!ip_gate_mine(arena, container)) return IP_NOT_OWNER;
     IP_TRY(ip_transaction_of(container, &within));
     if (within) return IP_EXISTS;
+    IP_READ(&object->kind, kind);
+    if ((kind & 0xFF) == IP_TABLE) IP_TRY(ip_table_compact(arena, container));
     IP_TRY(ip_container_take_arena(arena));
     return ip_container_conclude(arena, join_change(arena, at, container), NULL, &(ip_range){0, 0});
 }

@@ -51,6 +51,9 @@ typedef ip_status (*ip_log_step)(ip_arena *arena, ip_container *container, ip_lo
 
 ip_status ip_table_undo(ip_arena *arena, ip_container *container, ip_log_entry *entry, ip_range *freed);
 ip_status ip_table_forget(ip_arena *arena, ip_container *container, ip_log_entry *entry, ip_range *freed);
+/* Under its lock, before a table is in a transaction, in which its arrays can lose no hole: builds them anew if most of them is holes,
+ * so that a table that changes in transactions only does not grow for ever. */
+ip_status ip_table_compact(ip_arena *arena, ip_container *container);
 ip_status ip_list_undo(ip_arena *arena, ip_container *container, ip_log_entry *entry, ip_range *freed);
 ip_status ip_list_forget(ip_arena *arena, ip_container *container, ip_log_entry *entry, ip_range *freed);
 

@@ -131,6 +131,24 @@ static void large_ones_are_undone_and_leave_nothing(void) {
     end();
 }
 
+/* In a transaction no hole can be given up: before the next one it is. */
+static void what_changes_in_transactions_only_does_not_grow(void) {
+    begin(64);
+    table t = number_table(0, 20, 30);
+    uint64_t used = 0, value, size;
+    for (unsigned n = 0; n < 3000; n++) {
+        uint64_t record = start(&t, 1);
+        for (uint64_t key = 100; key < 110; key++) set_when(&t, key, n, 30, IP_TABLE_ALWAYS, 0, 0);
+        for (uint64_t key = 100; key < 110; key++) OK(pop(&t, key, &value, &size));
+        finish(&t, 1, record, n % 3 != 0);
+        if (n == 100) used = heap_used(&arena);
+    }
+    CHECK(heap_used(&arena) <= used + used / 4);
+    OK(ip_table_check(&arena, t.table));
+    OK(ip_object_release(&arena, t.id, 0));
+    end();
+}
+
 static void running_out_in_one_can_be_undone(void) {
     for (int commit = 0; commit < 2; commit++) {
         begin(2);
@@ -274,6 +292,7 @@ static void handles_are_kept_until_it_is_settled(void) {
 int main(void) {
     RUN(random_transactions);
     RUN(large_ones_are_undone_and_leave_nothing);
+    RUN(what_changes_in_transactions_only_does_not_grow);
     RUN(running_out_in_one_can_be_undone);
     RUN(without_memory_nothing_is_done_but_settling);
     RUN(handles_are_kept_until_it_is_settled);
