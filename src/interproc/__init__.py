@@ -16,7 +16,9 @@ from .errors import HandleError as HandleError
 from .errors import InterprocError as InterprocError
 from .errors import ObjectFreed as ObjectFreed
 from .errors import PicklingError as PicklingError
+from .errors import ServerDied as ServerDied
 from .errors import ShutDown as ShutDown
+from .errors import SnapshotError as SnapshotError
 from .errors import UnpicklingError as UnpicklingError
 
 if TYPE_CHECKING:
