@@ -21,6 +21,7 @@ __all__ = [
     "InterprocError",
     "ObjectFreed",
     "PicklingError",
+    "ServerDied",
     "ShutDown",
     "SnapshotError",
     "UnpicklingError",
@@ -77,4 +78,8 @@ class ShutDown(InterprocError, _QueueShutDown):
 
 
 class SnapshotError(InterprocError, ValueError):
-    """A file that cannot be loaded: it is no snapshot, is cut short or damaged, or newer. Nothing was changed."""
+    """A file that cannot be loaded: no snapshot, cut short, damaged, or newer. Nothing was changed."""
+
+
+class ServerDied(InterprocError, EOFError, ConnectionError):
+    """The manager's server has ended, was killed, or cannot be reached: what lived in it is gone."""

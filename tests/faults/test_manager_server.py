@@ -9,6 +9,8 @@ import pickle
 import random
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing import AuthenticationError
@@ -23,7 +25,7 @@ from dropin.support import JOIN_LIMIT, METHODS, SOON, Crew, in_thread, until
 
 import interproc
 from interproc.errors import InterprocError, ObjectFreed
-from interproc.managers import ServerDied
+from interproc.managers import ServerDied, SyncManager
 
 from .support import at_once, forked, python
 
@@ -484,6 +486,45 @@ def test_a_stranger_that_cannot_reach_the_memory(tcp: MyManager) -> None:
     env = {"PYTHONPATH": os.path.dirname(os.path.dirname(__file__))}
     assert python(JOINING.format(address=tcp.address), env=env, stdin=b"") == "False"
     assert tcp._number_of_objects() == 0
+
+
+HOLDING = """
+import os, signal, sys
+from interproc.managers import SyncManager
+manager = SyncManager(address={address!r}, authkey=b"key")
+manager.connect()
+kept = [manager.dict(), manager.share({{"a": {{}}}}), manager.Queue()]
+nested = kept[1]["a"]
+print(manager._number_of_objects())
+sys.stdout.flush()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_stranger_had_is_freed() -> None:
+    context = interproc.get_context("fork")
+    with SyncManager(address=("127.0.0.1", 0), authkey=b"key", ctx=context) as manager:
+        done = subprocess.run(
+            [sys.executable, "-c", HOLDING.format(address=manager.address)], capture_output=True, timeout=SOON
+        )
+        assert done.stdout == b"4\n", done.stderr.decode()
+        until(lambda: manager._number_of_objects() == 0)
+        assert manager._ask("debug_info") == ""
+
+
+def test_proxies_in_shared_containers_keep_their_objects() -> None:
+    class Manager(SyncManager):
+        pass
+
+    Manager.register("Counter", registered.Counter)
+    with Manager(ctx=interproc.get_context("fork")) as manager:
+        d = manager.dict(counter=manager.Counter(4))
+        gc.collect()
+        assert manager._number_of_objects() == 1
+        assert d["counter"].add() == 5
+        assert in_thread(lambda: d["counter"].add()) == 6
+        del d["counter"]
+        until(lambda: manager._number_of_objects() == 0)
 
 
 def test_threads_come_and_go(manager: MyManager) -> None:

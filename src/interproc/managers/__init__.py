@@ -9,7 +9,8 @@ from multiprocessing import managers as _theirs
 from multiprocessing.managers import RemoteError, SharedMemoryManager
 from typing import TYPE_CHECKING, Any
 
-from .channel import RemoteTraceback, ServerDied
+from ..errors import ServerDied
+from .channel import RemoteTraceback
 from .containers import Shared
 from .dicts import DictProxy
 from .lists import ListProxy

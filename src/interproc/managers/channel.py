@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import secrets
 import socket
 import threading
 import weakref
@@ -16,13 +17,12 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from .. import _core
-from ..errors import ArenaFull, InterprocError, PicklingError, UnpicklingError
+from ..errors import ArenaFull, InterprocError, PicklingError, ServerDied, UnpicklingError
 
 __all__ = [
     "Channel",
     "Place",
     "RemoteTraceback",
-    "ServerDied",
     "SocketEnd",
     "namespace",
     "place_of",
@@ -33,10 +33,6 @@ __all__ = [
 theirs: Any = mpm  # also what is not in its stubs
 
 Address = Any  # (host, port), a path, or the bytes of an abstract name
-
-
-class ServerDied(InterprocError, EOFError, ConnectionError):
-    """The manager's server has ended, was killed, or cannot be reached: what lived in it is gone."""
 
 
 class RemoteTraceback(Exception):
@@ -170,6 +166,8 @@ class Place(threading.local):
 
 _places: weakref.WeakValueDictionary[Any, Place] = weakref.WeakValueDictionary()
 _lock = threading.RLock()
+_session = secrets.token_hex(8)  # this process, to servers that count for it
+_keepers: dict[Any, Any] = {}  # for each far server, the connection that it watches
 # Recursive, since finalizers and handlers of signals come in anywhere.
 _joining = threading.RLock()  # one membership of an arena is enough for a process
 
@@ -199,7 +197,9 @@ def new_place(address: Address) -> Place:
 
 def _after_fork_in_child() -> None:
     """The channels are the parent's."""
-    global _lock, _joining
+    global _lock, _joining, _session
+    _session = secrets.token_hex(8)
+    _keepers.clear()
     _lock = threading.RLock()
     _joining = threading.RLock()
     for place in list(_places.values()):
@@ -253,7 +253,9 @@ def _negotiate(connection: Any, address: Address, authkey: bytes) -> Channel:
     if threading.current_thread() is not threading.main_thread():
         name += "|" + threading.current_thread().name
     try:
-        way, *more = theirs.dispatch(connection, None, "open_channel", (name, arenas(), namespace()))
+        way, *more = theirs.dispatch(
+            connection, None, "open_channel", (name, _session, arenas(), namespace())
+        )
         arena = None
         if way == "join":
             with _joining:
@@ -265,11 +267,22 @@ def _negotiate(connection: Any, address: Address, authkey: bytes) -> Channel:
             connection.send(True)  # the server has held the end for us until now
             connection.close()
             return Channel(end, arena or arena_of(uid))
+        _keep(address, authkey)
         return Channel(SocketEnd(connection, address, authkey), None)
     except (EOFError, ConnectionError) as error:
         raise ServerDied(
             f"the manager's server at {address!r} has ended, or was killed, while it was connected to"
         ) from error
+
+
+def _keep(address: Address, authkey: bytes) -> None:
+    """Sees to it that the server learns of this process's end, however it comes."""
+    with _joining:
+        keeper = _keepers.get(address)
+        if keeper is not None and not keeper.poll(0):
+            return
+        _keepers[address] = keeper = Client(address, authkey=authkey)
+        theirs.dispatch(keeper, None, "keep", (_session,))
 
 
 def _join(connection: Any, uid: str, slot: int) -> _core.Arena | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import _core
 from ..context import _Context, _default_context
+from ..errors import ServerDied
 from . import channel, twins
 from .channel import ask, note_arena, place_of, theirs
 from .dicts import DictProxy
@@ -88,7 +89,7 @@ class BaseManager(mpm.BaseManager):
         place = channel.new_place(self._address)
         try:
             place.channel = opened = channel.open_channel(self._address, self._authkey)
-        except channel.ServerDied as error:
+        except ServerDied as error:
             raise error.__cause__ or error from None
         self._place = place
         self._joined = opened.arena

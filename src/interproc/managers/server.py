@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import socket
 import struct
 import sys
 import threading
 import traceback
-import weakref
 from collections.abc import Callable, Iterator
 from multiprocessing import connection as mpconnection
 from multiprocessing import managers as mpm
@@ -22,9 +20,9 @@ from .. import _core
 from ..connection import Connection
 from ..errors import ObjectFreed, PicklingError, UnpicklingError
 from . import twins
-from .channel import SocketEnd, namespace, theirs
+from .channel import SocketEnd, namespace
 from .dicts import DictProxy
-from .remote import Life, Token
+from .objects import Objects, note_ours
 from .sharing import share
 from .snapshot import load, save
 from .transaction import transaction
@@ -36,59 +34,23 @@ GRACE = 5.0  # seconds that the server gives itself to end in order when its par
 TICK = 1.0  # seconds between looks at whose holders have died
 
 
-class _Serving(threading.local):
-    """What the client that this thread serves has locked from far away, and is to be undone when it goes."""
+class Server(Objects):
+    """multiprocessing's server, which also speaks by channels; multiprocessing's clients can connect too."""
 
-    def __init__(self) -> None:
-        self.locks: list[Any] = []
-        self.transaction: Any = None
-
-
-# Ends of pipes that are the server's alone; a process that it forks lets go of them, or nobody would ever
-# learn of the server's death.
-_ours: weakref.WeakSet[Connection] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for end in list(_ours):
-        end.close()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-class Server(mpm.Server):
-    """multiprocessing's server, which also speaks by channels.
-
-    An object lives while somebody holds it: a client that is a member of this server's arena has a Life for
-    it, by which the server learns of the holder's end, however it came; others are counted, as in
-    multiprocessing. Clients of multiprocessing's own can connect as well.
-    """
-
-    public = [*mpm.Server.public, "open_channel"]  # noqa: RUF012
+    public = [*mpm.Server.public, "open_channel", "keep"]  # noqa: RUF012
 
     # What can be asked for through a channel only.
     controls: ClassVar[frozenset[str]] = frozenset(
         {"let_go", "root", "share", "save", "load", "begin", "end"}
     )
 
-    # What multiprocessing's has.
-    listener: Any
-    registry: Any
+    listener: Any  # as multiprocessing's has it
     authkey: bytes
-    id_to_obj: dict[str, Any]
-    id_to_refcount: dict[str, int]
-    id_to_local_proxy_obj: dict[str, Any]
 
     def __init__(self, registry: Any, address: Any, authkey: bytes, serializer: str) -> None:
         super().__init__(registry, address, authkey, serializer)
         self.stop_event = threading.Event()
-        self.mutex = threading.RLock()  # recursive: what is freed may come back here
-        self.arena = _core.Arena.default()
-        self.home = secrets.token_hex(8)  # names this server among all
-        self.lives: dict[str, list[Connection]] = {}  # for each ident, our ends
         self._root: Any = None
-        self._threads = _Serving()
 
     # ---- running ------------------------------------------------------------------------------------------
 
@@ -160,9 +122,19 @@ class Server(mpm.Server):
 
     # ---- channels -----------------------------------------------------------------------------------------
 
-    def open_channel(self, c: Any, name: str, uids: list[str], pids: str) -> None:
+    def keep(self, c: Any, session: str) -> None:
+        """Keeps what the process of that session has counted for as long as it keeps this connection."""
+        c.send(("#RETURN", None))
+        _keep_alive(c)
+        with contextlib.suppress(EOFError, OSError):
+            c.recv()
+        self.end_session(session)
+        raise SystemExit
+
+    def open_channel(self, c: Any, name: str, session: str, uids: list[str], pids: str) -> None:
         """Agrees with a client on the best way to talk, and serves it until it goes."""
         threading.current_thread().name = name
+        self.serving.session = session
         answer: tuple[Any, ...] = ("socket",)
         joined = self.arena.uid in uids
         offer: Callable[[Any], None] = lambda answer: c.send(("#RETURN", answer))  # noqa: E731
@@ -177,7 +149,7 @@ class Server(mpm.Server):
             self.serve(end, False)
         else:
             ours, theirs = _core.pipe(Connection, arena=self.arena)
-            _ours.add(ours)
+            note_ours(ours)
             try:
                 offer(("pipe", self.arena.uid, theirs))
                 c.recv()  # it has it
@@ -224,7 +196,7 @@ class Server(mpm.Server):
                     continue
                 number = request[0]
                 if not near and request[2] == "acquire" and request[1] in self.id_to_obj:
-                    self._threads.locks.append(self.id_to_obj[request[1]][0])
+                    self.serving.locks.append(self.id_to_obj[request[1]][0])
                 reply = answer(near, *request)
                 if not number:
                     request = reply = None
@@ -246,7 +218,7 @@ class Server(mpm.Server):
 
         What it has locked, as a thread of ours, is given back.
         """
-        here = self._threads
+        here = self.serving
         if here.transaction is not None:
             self.end(None, False)
         for lock in here.locks:
@@ -316,108 +288,6 @@ class Server(mpm.Server):
         except Exception as error:
             return self._failed(number, error)
 
-    # ---- objects ------------------------------------------------------------------------------------------
-
-    def _make(self, near: bool, typeid: str, args: Any, kwds: Any) -> tuple[str, Any]:
-        """An object of a registered type, as an answer.
-
-        A token for a proxy, or itself if it is in the arena.
-        """
-        obj, exposed, typeids, proxytype = self._new(typeid, args, kwds)
-        if twins.in_arena(obj):
-            return "#RETURN", obj
-        ident, life = self._publish(obj, exposed, typeids, near)
-        token = Token(typeid, self.address, ident, life, self.home)
-        module = sys.modules.get(proxytype.__module__)
-        known = (
-            getattr(module, proxytype.__qualname__, None) is proxytype
-        )  # by its name, to who has no registry
-        return "#PROXY", (tuple(exposed), token, proxytype if known else None)
-
-    def _new(self, typeid: str, args: Any, kwds: Any) -> tuple[Any, Any, Any, Any]:
-        function, exposed, typeids, proxytype = self.registry[typeid]
-        if function is not None:
-            obj = function(*args, **kwds)
-        elif kwds or len(args) != 1:
-            raise ValueError("Without callable, must have one non-keyword argument")
-        else:
-            obj = args[0]
-        if exposed is None:
-            exposed = theirs.public_methods(obj)
-        if typeids is not None:
-            if not isinstance(typeids, dict):
-                raise TypeError(f"Method_to_typeid {typeids!r}: type {type(typeids)!s}, not dict")
-            exposed = [*exposed, *typeids]
-        return obj, exposed, typeids, proxytype
-
-    def _publish(self, obj: Any, exposed: Any, typeids: Any, near: bool) -> tuple[str, Life | None]:
-        """Makes the object known, with one reference to it more.
-
-        A Life for the client, or one that is counted.
-        """
-        ident = f"{id(obj):x}"
-        life = None
-        with self.mutex:
-            if near:
-                ours, life = _core.pipe(Life, False, arena=self.arena)
-                _ours.add(ours)
-                self.lives.setdefault(ident, []).append(ours)
-                life.address, life.ident = self.address, ident
-            else:
-                self.id_to_refcount[ident] = self.id_to_refcount.get(ident, 0) + 1
-            known = self.id_to_obj.get(ident)  # what several typeids give may be used as each of them says
-            if known is not None:
-                exposed = {*exposed, *known[1]}
-                typeids = {**(known[2] or {}), **(typeids or {})}
-            self.id_to_obj[ident] = obj, frozenset(exposed), typeids
-        return ident, life
-
-    def create(self, c: Any, typeid: str, /, *args: Any, **kwds: Any) -> tuple[str, tuple[str, ...]]:
-        """For multiprocessing's own clients: a new object, counted."""
-        obj, exposed, typeids, _ = self._new(typeid, args, kwds)
-        ident, _ = self._publish(obj, exposed, typeids, False)
-        return ident, tuple(exposed)
-
-    def incref(self, c: Any, ident: str) -> None:
-        """One more counted reference. Raises ObjectFreed."""
-        with self.mutex:
-            if ident not in self.id_to_obj:
-                raise ObjectFreed(f"object {ident} of the manager's server was freed, since nobody held it")
-            self.id_to_refcount[ident] = self.id_to_refcount.get(ident, 0) + 1
-
-    def decref(self, c: Any, ident: str) -> None:
-        """One counted reference less."""
-        with self.mutex:
-            left = self.id_to_refcount.get(ident, 0) - 1
-            if left < 0:
-                raise AssertionError(f"object {ident} has no reference that is counted")
-            if left:
-                self.id_to_refcount[ident] = left
-            else:
-                del self.id_to_refcount[ident]
-        self._free_if_unheld(ident)
-
-    def let_go(self, c: Any, ident: str) -> None:
-        """A Life of it has ended."""
-        self._free_if_unheld(ident)
-
-    def sweep(self) -> None:
-        """Frees what nobody holds any more."""
-        for ident in list(self.lives):
-            self._free_if_unheld(ident)
-
-    def _free_if_unheld(self, ident: str) -> None:
-        entry = None
-        with self.mutex:
-            lives = [life for life in self.lives.get(ident, ()) if not life.poll(0)]
-            if lives:
-                self.lives[ident] = lives
-            else:
-                self.lives.pop(ident, None)
-                if ident not in self.id_to_refcount and ident not in self.id_to_local_proxy_obj:
-                    entry = self.id_to_obj.pop(ident, None)
-        del entry  # without the mutex: it may have proxies of ours in it
-
     # ---- for clients out of reach of the arena, and those who come later ----------------------------------
 
     def root(self, c: Any) -> Any:
@@ -441,15 +311,15 @@ class Server(mpm.Server):
 
     def begin(self, c: Any, containers: Any, timeout: float | None) -> None:
         """Begins a transaction of the thread that serves the client."""
-        if self._threads.transaction is not None:
+        if self.serving.transaction is not None:
             raise RuntimeError("this thread is in a transaction already")
         begun = transaction(*containers, timeout=timeout)
         begun.__enter__()
-        self._threads.transaction = begun
+        self.serving.transaction = begun
 
     def end(self, c: Any, commit: bool) -> None:
         """Ends it."""
-        begun, self._threads.transaction = self._threads.transaction, None
+        begun, self.serving.transaction = self.serving.transaction, None
         if begun is None:
             raise RuntimeError(
                 "the transaction was undone, since the connection to the server was replaced in it"
@@ -468,28 +338,6 @@ class Server(mpm.Server):
         **mpm.Server.fallback_mapping,
         "#GETVALUE": fallback_getvalue,
     }
-
-    def get_methods(self, c: Any, token: Any) -> set[str]:
-        """The names of the exposed methods."""
-        return set(self.id_to_obj[token.id][1])
-
-    def number_of_objects(self, c: Any) -> int:
-        """How many registered objects somebody holds."""
-        self.sweep()
-        return len(self._held())
-
-    def _held(self) -> list[str]:
-        with self.mutex:
-            return sorted({*self.id_to_refcount, *self.lives})
-
-    def debug_info(self, c: Any) -> str:
-        """A line or two for each object."""
-        lines = []
-        for ident in self._held():
-            count = self.id_to_refcount.get(ident, 0) + len(self.lives.get(ident, ()))
-            text = str(self.id_to_obj.get(ident, (None,))[0])[:75]
-            lines.append(f"  {ident}:       refcount={count}\n    {text}")
-        return "\n".join(lines)
 
 
 class _Undone(Exception):
