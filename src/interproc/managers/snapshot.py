@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import copyreg
 import fcntl
+import functools
 import hashlib
 import io
 import os
@@ -97,8 +98,8 @@ def _collect(root: _core.Container, timeout: float | None) -> list[bytes]:
     """The pickles of all that root leads to.
 
     What that is shows only as it is read, so containers are locked as they are found. If somebody else has
-    one, all are let go of, and taken again with that one first: nobody is waited for while anything is
-    locked.
+    one, all are let go of, and taken again with that one first: while anything is
+    locked, another is waited for a moment only.
     """
     deadline = deadline_of(timeout)
     wanted: list[_core.Container] = [root]
@@ -106,7 +107,7 @@ def _collect(root: _core.Container, timeout: float | None) -> list[bytes]:
     while True:
         missing = acquire_all(wanted, deadline)
         if missing is None:
-            reading = _Reading(root, wanted, lambda: patience(attempt, deadline))
+            reading = _Reading(root, wanted, functools.partial(patience, attempt, deadline))
             try:
                 return reading.pickles()
             except _Locked as found:

@@ -31,8 +31,8 @@ def transaction(*proxies: _core.Container, timeout: float | None = None) -> Tran
     one arena.
 
     Only the containers that are named take part: one that is nested in another is an object of its own, so
-    name it too. Name all that the block uses: waiting there for a container that somebody has locked who
-    wants one of these would not end. Nobody waits for nobody while the locks are taken, whatever the order.
+    name it too. Name all that the block uses: if it waits for another container, locked by somebody who waits
+    for one of these, that does not end. Taking the locks of those named does, in whatever order others lock.
 
     The block belongs to the thread that entered it. A process that is forked in it is another process: it
     waits.
@@ -135,7 +135,7 @@ class Transaction:
 
 
 class _Running(threading.local):
-    """The transaction that this thread is in; not itself, which would keep it, and it ends when it is dropped."""
+    """The transaction that this thread is in. Not itself: it is undone when it is dropped."""
 
     proxies: tuple[_core.Container, ...] | None = None
     owner: tuple[int, int] | None = None
@@ -154,8 +154,8 @@ def under_way() -> tuple[_core.Container, ...] | None:
 def acquire_all(containers: Sequence[_core.Container], deadline: float | None) -> _core.Container | None:
     """Takes the locks of all of them for this thread, and while it has any waits for another a moment only.
 
-    So it cannot be part of a deadlock, whatever the order in which others lock: what is taken is given back, and
-    the one that was missing is then waited for, with nothing locked, and is the first to be taken.
+    So it cannot be part of a deadlock, whatever the order in which others lock: what is taken is given back,
+    and the one that was missing is then waited for, with nothing locked, and is the first to be taken.
 
     Returns the one that could not be had until the deadline (of time.monotonic()), and then none is taken.
     """
@@ -187,15 +187,17 @@ def acquire_all(containers: Sequence[_core.Container], deadline: float | None) -
 
 
 def patience(attempt: int, deadline: float | None) -> float:
-    """Seconds for which one lock may be waited for while others are held: none at first, so that nobody is kept
-    without need; then more from attempt to attempt, so that it succeeds though the locks are never all free at the
-    same moment. By chance, so that two who are in each other's way come apart."""
+    """Seconds for which one lock may be waited for while others are held.
+
+    None at first, so that nobody is kept without need; then more from attempt to attempt, so that it succeeds
+    though the locks are never all free at the same moment. By chance, so that two who are in each other's way
+    come apart.
+    """
     if attempt == 0:
         return 0.0
-    most = min(_LONGEST, _SHORTEST * 2 ** min(attempt, 10))
-    if deadline is not None:
-        most = min(most, max(0.0, deadline - time.monotonic()))
-    return random.random() * most
+    most: float = min(_LONGEST, _SHORTEST * 2 ** min(attempt, 10))
+    left = time_left(deadline)
+    return random.random() * (most if left is None else min(most, left))
 
 
 def deadline_of(timeout: float | None) -> float | None:
