@@ -95,8 +95,9 @@ ip_status ip_transaction_begin(ip_arena *arena, uint64_t *record);
 /* From now on changes of the container belong to the transaction. IP_NOT_OWNER: this thread has not got its gate; IP_EXISTS: it is
  * in a transaction already. IP_BUSY: call again. */
 ip_status ip_transaction_join(ip_arena *arena, uint64_t record, ip_container *container);
-/* The decision, one store: whoever is killed after it, all that was done stands; before it, nothing. */
-ip_status ip_transaction_commit(ip_arena *arena, uint64_t record);
+/* The decision, one store: whoever is killed after it, all that was done stands; before it, nothing. container: one that has joined.
+ * IP_BUSY: call again. IP_NOT_OWNER, IP_LEFT: this process was given up for dead meanwhile, and the transaction undone. */
+ip_status ip_transaction_commit(ip_arena *arena, uint64_t record, ip_container *container);
 /* Ends the transaction for a container: if it was committed frees what the log has kept, else undoes all. Needs no memory.
  * IP_OK also if the container is not in this transaction. IP_BUSY: call again. The last container's frees the record. */
 ip_status ip_transaction_settle(ip_arena *arena, uint64_t record, ip_container *container);

@@ -301,8 +301,10 @@ ip_status ip_object_release(ip_arena *arena, ip_id id, unsigned end) {
 ip_status ip_object_depart(ip_arena *arena, ip_id id, unsigned end) {
     ip_object *object;
     unsigned ends;
-    uint64_t transit;
+    uint64_t transit, vacated;
     IP_TRY(find_end(arena, id, end, &object, &ends));
+    IP_READ(&object->vacated, vacated);
+    if (vacated >> end & 1) return IP_FREED; /* the sender's own handle was closed meanwhile */
     IP_READ(&object->ends[end].transit, transit);
     SET(&object->ends[end].transit, transit + 1);
     return IP_OK;

@@ -87,15 +87,25 @@ ip_status ip_transaction_join(ip_arena *arena, uint64_t at, ip_container *contai
     return status;
 }
 
-ip_status ip_transaction_commit(ip_arena *arena, uint64_t at) {
-    uint64_t state, refs;
+/* Under the container's lock, which only a member can have taken: the record is still this transaction's. */
+static ip_status commit(ip_arena *arena, uint64_t at, ip_container *container) {
+    uint64_t state, refs, now;
     record *r;
     ip_block *block;
+    IP_READ(&container->transaction, now);
+    if (now != at || !ip_gate_mine(arena, container)) return IP_NOT_OWNER;
     IP_TRY(read_record(arena, at, &r, &block, &state, &refs));
     FAULT("transaction.committing");
     atomic_exchange_explicit(&r->state, ip_seal(COMMITTED), memory_order_seq_cst);
     FAULT("transaction.committed");
     return IP_OK;
+}
+
+ip_status ip_transaction_commit(ip_arena *arena, uint64_t at, ip_container *container) {
+    IP_TRY(ip_lock_take(arena, &container->lock, IP_BRIEFLY));
+    ip_status status = commit(arena, at, container);
+    ip_lock_release(&container->lock);
+    return status;
 }
 
 bool ip_transaction_mine(ip_arena *arena, const ip_container *container) {
@@ -200,7 +210,7 @@ static ip_status settle_some(ip_arena *arena, ip_container *container, bool undo
     return IP_OK;
 }
 
-ip_status ip_transaction_settle_locked(ip_arena *arena, ip_container *container) {
+static ip_status settle_all(ip_arena *arena, ip_container *container) {
     uint64_t at, state, refs;
     record *r;
     ip_block *block;
@@ -216,6 +226,13 @@ ip_status ip_transaction_settle_locked(ip_arena *arena, ip_container *container)
         FAULT("transaction.settled");
     }
     return IP_OK;
+}
+
+ip_status ip_transaction_settle_locked(ip_arena *arena, ip_container *container) {
+    ip_status status = settle_all(arena, container);
+    /* What is damaged cannot be settled: who waits for the gate, or comes later, is to learn that, not to wait for ever. */
+    if (status == IP_CORRUPT) atomic_store_explicit(&container->gate.owner, 0, memory_order_release); /* no sealed word */
+    return status;
 }
 
 ip_status ip_transaction_settle(ip_arena *arena, uint64_t at, ip_container *container) {

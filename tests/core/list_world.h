@@ -118,7 +118,7 @@ MAYBE_UNUSED static uint64_t begin_transaction(const list *l) {
 MAYBE_UNUSED static void end_transaction(const list *l, uint64_t record, bool commit) {
     ip_container *c = &l->list->container;
     ip_status status = IP_OK;
-    if (commit) UNTIL_NOT_BUSY(status, ip_transaction_commit(l->arena, record));
+    if (commit) UNTIL_NOT_BUSY(status, ip_transaction_commit(l->arena, record, c));
     OK(status);
     UNTIL_NOT_BUSY(status, ip_transaction_settle(l->arena, record, c));
     OK(status);

@@ -125,8 +125,8 @@ static void misuse_is_told(void) {
     CHECK(ip_transaction_mine(&arena, &t->table->container));
     OK(ip_transaction_end(&arena, other));
     OK(ip_transaction_end(&arena, record)); /* nor does this end one that is under way */
-    CHECK_EQ(ip_transaction_commit(&arena, arena.heap + 64), IP_CORRUPT);
-    CHECK_EQ(ip_transaction_commit(&arena, 8), IP_CORRUPT);
+    CHECK_EQ(ip_transaction_commit(&arena, arena.heap + 64, &t->table->container), IP_NOT_OWNER); /* it is in another */
+    CHECK_EQ(ip_transaction_commit(&arena, record, &t[1].table->container), IP_NOT_OWNER);
     finish(t, 1, record, true);
     OK(ip_transaction_settle(&arena, record, &t->table->container));
     CHECK_EQ(heap_used(&arena), used);
@@ -155,7 +155,7 @@ static void what_is_freed_in_the_middle_leaves_nothing(void) {
                 OK(ip_table_clear(&arena, t[i].table, IP_PATIENT));
                 for (uint64_t j = 0; j < 20; j++) set_when(&t[i], j, j, j * 100, IP_TABLE_ALWAYS, 0, 0);
             }
-            if (committed) OK(ip_transaction_commit(&arena, record));
+            if (committed) OK(ip_transaction_commit(&arena, record, &t->table->container));
             kill(getpid(), SIGKILL);
         }
         CHECK_EQ(child_end(pid), CHILD_KILLED);

@@ -169,7 +169,10 @@ static void move_items(uint64_t seed) {
             OK(pop(from, (int64_t)(next_random(&random) % n), &number, &size));
             OK(try_insert(to, (int64_t)(next_random(&random) % (look(to).count + 1)), number, size));
         }
-        if (next_random(&random) % 3) OK(ip_transaction_commit(&arena, record));
+        if (next_random(&random) % 3) {
+            UNTIL_NOT_BUSY(status, ip_transaction_commit(&arena, record, &sides[0].list->container));
+            OK(status);
+        }
         for (unsigned i = 0; i < 2; i++) {
             UNTIL_NOT_BUSY(status, ip_transaction_settle(&arena, record, &sides[i].list->container));
             OK(status);

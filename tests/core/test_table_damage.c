@@ -273,7 +273,7 @@ static void nor_does_it_mislead_who_settles(bool commit) {
             if (is_there(i)) set_when(&t, i, i, size_of(i), IP_TABLE_ALWAYS, 0, 0);
         set_carriers();
         if (commit) {
-            OK(ip_transaction_commit(&arena, record));
+            OK(ip_transaction_commit(&arena, record, c));
         } else {
             for (uint64_t i = 8; i < 14; i++) OK(pop(&t, i, &value, &size));
             for (uint64_t i = 10; i < KEYS + 20; i++) set_when(&t, i, 1, i * 3, IP_TABLE_ALWAYS, 0, 0);

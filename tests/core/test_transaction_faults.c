@@ -88,7 +88,9 @@ static void act(void) {
     for (int i = 0; i < 2; i++) each_token(&t[i], scripts[script].act[i], 2000, UINT64_MAX, NULL, false);
     if (!(flags & UNDO)) {
         shared->step = COMMITTING;
-        OK(ip_transaction_commit(&arena, record));
+        ip_status status;
+        UNTIL_NOT_BUSY(status, ip_transaction_commit(&arena, record, &t[0].table->container));
+        OK(status);
         shared->step = COMMITTED;
     }
     for (int i = 0; i < 2; i++) {

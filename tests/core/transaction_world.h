@@ -46,7 +46,10 @@ static uint64_t start(const table *tables, unsigned n) {
 
 static void finish(const table *tables, unsigned n, uint64_t record, bool commit) {
     ip_status status;
-    if (commit) OK(ip_transaction_commit(&arena, record));
+    if (commit) {
+        UNTIL_NOT_BUSY(status, ip_transaction_commit(&arena, record, &tables->table->container));
+        CHECK_EQ(status, IP_OK);
+    }
     for (unsigned i = 0; i < n; i++) {
         UNTIL_NOT_BUSY(status, ip_transaction_settle(&arena, record, &tables[i].table->container));
         CHECK_EQ(status, IP_OK);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import fractions
 import operator
 import threading
 from typing import Any, NamedTuple
@@ -37,6 +38,24 @@ class OddInt(int):
 
     def __hash__(self) -> int:
         return 7
+
+
+class _Tagged:
+    def __init__(self, tags: frozenset[str]) -> None:
+        self.tags = tags
+
+
+_changing: Any = None
+
+
+class _Changes:
+    """A value that changes the table that it is in whenever it is loaded."""
+
+    def __init__(self) -> None:
+        self.some = "state"
+
+    def __setstate__(self, state: Any) -> None:
+        _changing["loads"] = _changing.get("loads", 0) + 1
 
 
 @pytest.fixture
@@ -135,10 +154,12 @@ def test_other_hashable_keys_go_by_their_pickle(table: _core.Table[Any, Any]) ->
     day = datetime.date(2024, 2, 29)
     text = "".join(["a", "b"])
     table[day] = 1
-    table[Place(1, 2)] = 2  # its own type: not the tuple (1, 2), as documented
+    table[Place(1, 2)] = 2  # compares as the tuple does
     assert table[datetime.date(2024, 2, 29)] == 1
     assert table[Place(1, 2)] == 2
-    assert (1, 2) not in table
+    assert table[1, 2] == 2
+    assert table.keys_list()[1] == Place(1, 2)
+    assert isinstance(table.keys_list()[1], Place)
     table[Place(text, text)] = 3  # type: ignore[arg-type]
     assert table[Place("ab", "".join(["a", "b"]))] == 3  # type: ignore[arg-type]
     table[1] = "plain"
@@ -254,3 +275,45 @@ def test_a_closed_table_says_so(table: _core.Table[Any, Any]) -> None:
     table.close()
     with pytest.raises(_core._errors.HandleError, match="closed"):  # type: ignore[attr-defined]
         table["a"] = 1
+
+
+def test_a_key_nested_too_deep_is_a_recursion_error(table: _core.Table[Any, Any]) -> None:
+    key: Any = ()
+    for _ in range(100_000):
+        key = (key,)
+    for _ in range(3):  # the count of the depth is as before
+        with pytest.raises(RecursionError):
+            table[key] = 1
+    assert len(table) == 0
+
+
+def test_a_set_within_an_object_is_no_key(table: _core.Table[Any, Any]) -> None:
+    with pytest.raises(TypeError, match="there is a set in it"):
+        table[fractions.Fraction, datetime.timezone.utc, frozenset({"a"}), _Tagged(frozenset({"a", "b"}))] = 1
+    table[frozenset({"a", "b"})] = 1
+    assert table[frozenset({"b", "a"})] == 1
+
+
+def test_what_changes_itself_while_it_is_read_is_an_error(table: _core.Table[Any, Any]) -> None:
+    global _changing
+    _changing = table
+    table["v"] = _Changes()
+    with pytest.raises(RuntimeError, match="as they were loaded"):
+        table.items_list()
+    with pytest.raises(RuntimeError, match="has changed the same key"):
+        table.update_with("n", lambda n: table.__setitem__("n", n + 1) or n, default=0)
+        table.update_with("n", lambda n: table.__setitem__("n", n + 1) or n)
+    assert not table.is_mine()
+
+
+def test_a_failure_in_the_users_transaction_stores_none(table: _core.Table[Any, Any]) -> None:
+    items: _core.List[Any] = _core.List()
+    transaction = _core.Transaction((table, items))
+    transaction.begin()
+    with pytest.raises(TypeError):
+        table.update_many([("a", 1), ("b", threading.Lock())])
+    with pytest.raises(TypeError):
+        items.extend([1, threading.Lock()])
+    transaction.commit()
+    assert table.items_list() == []
+    assert items.items_list() == []

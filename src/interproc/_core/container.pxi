@@ -105,10 +105,8 @@ cdef class Container(Handle):
         cdef uint64_t at = 0, size
         cdef unsigned char *to
         cdef int i
-        if self.deep and _sharing is not None:
-            kind = type(obj)
-            if kind is dict or kind is list or kind is set:
-                obj = _sharing(obj, self.arena)
+        if self.deep:
+            obj = self._as_stored(obj)
         encoder.encode(obj)
         memset(&value.c, 0, sizeof(ip_value))
         value.c.kind = <uint8_t>(encoder.kind | spelling << 4)
@@ -171,6 +169,27 @@ cdef class Container(Handle):
         finally:
             if out.n_handles:
                 self._left(out)
+
+    cdef object _as_stored(self, object obj):
+        """What is stored for an object: in a deep container, live containers for plain ones."""
+        kind = type(obj)
+        if self.deep and _sharing is not None and (kind is dict or kind is list or kind is set):
+            return _sharing(obj, self.arena)
+        return obj
+
+    cdef list _all_stored(self, values):
+        """The same for several, each tried: so that what cannot be pickled raises before the first is stored."""
+        cdef Encoder encoder = _borrow_encoder()
+        stored = []
+        try:
+            for obj in values:
+                obj = self._as_stored(obj)
+                encoder.encode(obj)
+                encoder.clear()
+                stored.append(obj)
+            return stored
+        finally:
+            _return_encoder(encoder)
 
     # ---- the lock
 
@@ -285,7 +304,8 @@ cdef class Container(Handle):
             self._exit()
 
     cdef object _in_transaction(self):
-        """A transaction of its own for what takes several changes, begun; None if this thread has one under way."""
+        """A transaction of its own for what takes several changes, begun; None if this thread has one under way, to whose
+        end it is then left whether they stay. (Only lack of memory can stop them half-way there: see _all_stored.)"""
         if ip_transaction_mine(&self.arena.c, self.container):
             return None
         cdef Transaction made = Transaction((self,))
@@ -414,12 +434,19 @@ cdef class Transaction:
 
     def commit(self):
         """Makes all that was done permanent, at once, and lets go of the locks."""
+        cdef Container c = self.containers[0]
+        cdef cbool slept = False
         cdef int status
         self._check_mine()
-        status = ip_transaction_commit(&self.arena.c, self.record)
+        while True:
+            status = ip_transaction_commit(&self.arena.c, self.record, c.container)
+            if status != IP_BUSY:
+                break
+            with nogil:
+                ip_lock_wait(ip_container_lock(c.container), ip_now_ns() + 1000000, &slept)
         self._end()
         if status:
-            raise _error(status, self.arena, "committing a transaction")
+            raise _error(IP_LEFT if status == IP_NOT_OWNER else status, self.arena, "committing a transaction")
 
     def rollback(self):
         """Undoes all that was done, and lets go of the locks."""
@@ -432,9 +459,7 @@ cdef class Transaction:
         try:
             self._settle(self.containers)
         finally:
-            for c in reversed(self.containers):
-                try:
-                    c._release_gate()
-                finally:
-                    c._exit()
+            for c in reversed(self.containers):     # one that is damaged stays locked, and says so to whoever comes
+                ip_gate_release(&self.arena.c, c.container)
+                c._exit()
         return 0

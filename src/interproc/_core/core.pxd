@@ -175,7 +175,7 @@ cdef extern from "container.h" nogil:
     cbool ip_gate_wait(ip_arena *arena, ip_container *container, uint64_t deadline_ns, cbool *slept)
     ip_status ip_transaction_begin(ip_arena *arena, uint64_t *record)
     ip_status ip_transaction_join(ip_arena *arena, uint64_t record, ip_container *container)
-    ip_status ip_transaction_commit(ip_arena *arena, uint64_t record)
+    ip_status ip_transaction_commit(ip_arena *arena, uint64_t record, ip_container *container)
     ip_status ip_transaction_settle(ip_arena *arena, uint64_t record, ip_container *container)
     ip_status ip_transaction_end(ip_arena *arena, uint64_t record)
 

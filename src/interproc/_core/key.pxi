@@ -10,6 +10,7 @@
 # of its kind, and, if that says SPELT, as a message at its start: u32 size, u8 kind, payload.
 
 import pickle as _key_pickle
+import pickletools as _pickletools
 from io import BytesIO as _BytesIO
 
 cdef extern from *:
@@ -38,7 +39,8 @@ cdef extern from *:
     uint64_t key_hash "ip_key_hash"(const unsigned char *p, uint64_t n, uint64_t seed) noexcept nogil
 
 cdef extern from "Python.h":
-    double PyFloat_AS_DOUBLE(object o) noexcept
+    int Py_EnterRecursiveCall(const char *where) except *     # 1 or -1, by version
+    void Py_LeaveRecursiveCall()
 
 cdef extern from "math.h":
     double floor(double x) nogil
@@ -186,6 +188,10 @@ cdef class _KeyCoder:
         if cls is frozenset:
             return self.items(K_SET, key)
         # Subclasses that compare as their base does are one key with it, as in a dict.
+        for base, tag in ((tuple, K_TUPLE), (frozenset, K_SET)):
+            if isinstance(key, base) and cls.__eq__ is base.__eq__ and cls.__hash__ is base.__hash__:
+                self.items(tag, key)
+                return SPELT
         for base, eq, hash_ in ((int, _int_eq, _int_hash), (str, _str_eq, _str_hash), (float, _float_eq, _float_hash),
                                 (bytes, _bytes_eq, _bytes_hash)):
             if isinstance(key, base):
@@ -205,10 +211,22 @@ cdef class _KeyCoder:
         except Exception as error:
             raise _PicklingError(f"a key of type {cls.__name__} cannot be pickled: {error}") from error
         pickled = out.getvalue()
+        if b"\x8f" in pickled or b"\x91" in pickled:    # the opcodes of sets
+            for opcode, _, _ in _pickletools.genops(pickled):
+                if opcode.name == "EMPTY_SET" or opcode.name == "FROZENSET":
+                    raise TypeError(f"{key!r} cannot be a key: there is a set in it, whose order, and so the pickle by which it "
+                                    "would be found, differs from process to process; use a tuple or a frozenset itself")
         self.add(K_PICKLE, ip_bytes_data(<PyObject *>pickled), len(pickled))
         return AS_IT_IS
 
     cdef int items(self, int tag, object key) except -1:
+        Py_EnterRecursiveCall(" in a key")
+        try:
+            return self.each_item(tag, key)
+        finally:
+            Py_LeaveRecursiveCall()
+
+    cdef int each_item(self, int tag, object key) except -1:
         """A tuple or a frozenset."""
         cdef uint64_t start, n
         cdef int spelling = AS_IT_IS
@@ -332,7 +350,11 @@ cdef object _key_load(const unsigned char *p, uint64_t n):
                 p += 8
             if size > <uint64_t>(end - p):
                 damaged(b"a size in a key goes beyond its end")
-            items.append(_key_load(p, size))
+            Py_EnterRecursiveCall(" in a key")
+            try:
+                items.append(_key_load(p, size))
+            finally:
+                Py_LeaveRecursiveCall()
             p += size
         return tuple(items) if tag == K_TUPLE else frozenset(items)
     else:

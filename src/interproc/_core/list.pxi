@@ -261,6 +261,8 @@ cdef class List(Container):
                 _was(&entry.value, &was)
                 if self._set_raw(index, &value.c, &was):
                     return new
+                if locked:      # nobody else can have been faster
+                    raise RuntimeError(f"the function given to update_with() has changed the same item of {Handle.__repr__(self)}")
                 free(value.owned)
                 value.owned = NULL
                 encoder.clear()
@@ -302,7 +304,7 @@ cdef class List(Container):
         if len(values) == 1:
             self._insert(INT64_MAX, values[0])
         elif values:
-            self._all_or_nothing(self._append_all, (values,))
+            self._all_or_nothing(self._append_all, (), values)
 
     def _append_all(self, values):
         for obj in values:
@@ -353,7 +355,7 @@ cdef class List(Container):
         n = len(self)
         if not 0 <= start <= stop <= n:
             raise IndexError(f"{start}:{stop} is not within the {n} items")
-        self._all_or_nothing(self._replace, (start, stop, values))
+        self._all_or_nothing(self._replace, (start, stop), values)
 
     def _replace(self, start, stop, values):
         n = len(self)
@@ -371,10 +373,12 @@ cdef class List(Container):
         if rest or stop < n or start + same < n:
             List.rearrange(self, [*range(start + same), *range(n, n + len(rest)), *range(stop, n)])
 
-    cdef int _all_or_nothing(self, object function, tuple args) except -1:
+    cdef int _all_or_nothing(self, object function, tuple args, list values) except -1:
         cdef Transaction transaction = self._in_transaction()
+        if transaction is None:
+            values = self._all_stored(values)
         try:
-            function(*args)
+            function(*args, values)
         except BaseException:
             if transaction is not None:
                 transaction.rollback()
@@ -404,6 +408,8 @@ cdef class List(Container):
                 found = self._walk(state.changes, start, stop)
                 if found is not None:
                     return found
+                if locked:      # nobody else can have
+                    raise RuntimeError(f"{Handle.__repr__(self)} was changed by its own items as they were loaded")
                 reads += 1
                 if reads == PATIENT_READS:
                     self._acquire_gate(UINT64_MAX)

@@ -416,6 +416,8 @@ cdef class Table(Container):
                     outcome = self._set_raw(coder, &value.c, IP_TABLE_IF_EQUAL, &was)
                 if outcome != IP_TABLE_REFUSED:
                     return new
+                if locked:      # nobody else can have been faster
+                    raise RuntimeError(f"the function given to update_with() has changed the same key of {Handle.__repr__(self)}")
                 free(value.owned)
                 value.owned = NULL
                 encoder.clear()
@@ -437,12 +439,18 @@ cdef class Table(Container):
     def update_many(self, pairs):
         """Stores all (key, value) pairs, or none if one of them fails or this process is killed."""
         cdef Transaction transaction
+        cdef _KeyCoder coder
         pairs = list(pairs)
         if len(pairs) <= 1:
             for key, value in pairs:
                 self._set(key, value, IP_TABLE_ALWAYS)
             return
         transaction = self._in_transaction()
+        if transaction is None:
+            coder = _KeyCoder()
+            for key, _ in pairs:
+                coder.encode(key, 0)
+            pairs = list(zip([key for key, _ in pairs], self._all_stored([value for _, value in pairs])))
         try:
             for key, value in pairs:
                 self._set(key, value, IP_TABLE_ALWAYS)
@@ -473,6 +481,8 @@ cdef class Table(Container):
                     self._look(&after)
                     if before.changes == after.changes:
                         return found
+                if locked:      # nobody else can have
+                    raise RuntimeError(f"{Handle.__repr__(self)} was changed by its own values as they were loaded")
                 reads += 1
                 if reads == PATIENT_READS:
                     self._acquire_gate(UINT64_MAX)
