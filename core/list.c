@@ -77,6 +77,34 @@ ip_status ip_list_next(ip_arena *arena, ip_list *list, ip_patience patience, uin
     return status;
 }
 
+/* The same for several, as long as they fit; *n: how many. */
+static ip_status some_locked(ip_arena *arena, ip_list *list, uint64_t changes, uint64_t *index, ip_value_out *outs, unsigned max, unsigned *n) {
+    unsigned char *room = outs[0].data, *end = room + outs[0].room;
+    uint64_t now;
+    ip_array a;
+    ip_cell cell;
+    IP_READ(&list->container.changes, now);
+    if (now != changes) return IP_AGAIN;
+    IP_TRY(ip_array_read_live(arena, list, &a));
+    for (; *n < max; ++*n, ++*index) {
+        if (*index >= a.count) return IP_EOF;
+        outs[*n] = (ip_value_out){.data = room, .room = (uint64_t)(end - room)};
+        IP_TRY(ip_array_cell(arena, &a, *index, &cell));
+        IP_TRY(ip_cell_copy_out(&cell, NULL, &outs[*n]));
+        room += outs[*n].size;
+    }
+    return IP_OK;
+}
+
+ip_status ip_list_next_some(ip_arena *arena, ip_list *list, ip_patience patience, uint64_t changes, uint64_t *index,
+                            ip_value_out *outs, unsigned max, unsigned *n) {
+    *n = 0;
+    IP_TRY(ip_container_take(arena, &list->container, patience));
+    ip_status status = some_locked(arena, list, changes, index, outs, max, n);
+    ip_container_release(&list->container);
+    return *n && (status == IP_EOF || status == IP_TOO_LONG) ? IP_OK : status;
+}
+
 /* ---- changing one entry ---- */
 
 static ip_status set_change(ip_arena *arena, ip_list *list, const ip_array *a, uint64_t index, const ip_cell *old, const ip_value *value,

@@ -64,6 +64,10 @@ ip_status ip_list_insert(ip_arena *arena, ip_list *list, ip_patience patience, i
 ip_status ip_list_pop(ip_arena *arena, ip_list *list, ip_patience patience, int64_t index, ip_value_out *out);
 /* The entry with *index, which becomes one more. IP_EOF: there are no more; IP_AGAIN: it was changed. */
 ip_status ip_list_next(ip_arena *arena, ip_list *list, ip_patience patience, uint64_t changes, uint64_t *index, ip_value_out *out);
+/* The same for up to max of them, one after the other into the room that outs[0] has; *n: how many. IP_TOO_LONG: the first has handles,
+ * or does not fit: ip_list_next. */
+ip_status ip_list_next_some(ip_arena *arena, ip_list *list, ip_patience patience, uint64_t changes, uint64_t *index,
+                            ip_value_out *outs, unsigned max, unsigned *n);
 /* In one change the list becomes [old[i] for i in order], each index at most once; the others are dropped. IP_AGAIN: the shape is
  * another; IP_TOO_LONG: an index is out of range, or there twice. */
 ip_status ip_list_rearrange(ip_arena *arena, ip_list *list, ip_patience patience, uint64_t shape, const uint64_t *order, uint64_t n);

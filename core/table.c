@@ -285,6 +285,41 @@ ip_status ip_table_next(ip_arena *arena, ip_table *table, ip_patience patience, 
     return status;
 }
 
+/* The same for several, as long as they fit; *n: how many. */
+static ip_status some_locked(ip_arena *arena, ip_table *table, uint64_t shape, uint64_t *position, ip_value_out *keys, ip_value_out *values,
+                             unsigned max, unsigned *n) {
+    unsigned char *room = values[0].data, *end = room + values[0].room;
+    uint64_t now, entry;
+    ip_store_view s;
+    ip_cell cell;
+    IP_READ(&table->container.shape, now);
+    if (now != shape) return IP_AGAIN;
+    IP_TRY(ip_store_read(arena, &table->live, &s));
+    for (uint64_t i = *position; *n < max; i++) {
+        if (i >= s.end) return IP_EOF;
+        IP_READ(&s.entries[i], entry);
+        if (!entry) continue;
+        IP_TRY(ip_cell_read(arena, entry, &cell));
+        if (cell.key_size + cell.value_size > (uint64_t)(end - room)) return IP_TOO_LONG;
+        keys[*n] = (ip_value_out){.data = room, .room = cell.key_size};
+        values[*n] = (ip_value_out){.data = room + cell.key_size, .room = cell.value_size};
+        IP_TRY(ip_cell_copy_out(&cell, &keys[*n], &values[*n]));
+        room += cell.key_size + cell.value_size;
+        *position = i + 1;
+        ++*n;
+    }
+    return IP_OK;
+}
+
+ip_status ip_table_next_some(ip_arena *arena, ip_table *table, ip_patience patience, uint64_t shape, uint64_t *position,
+                             ip_value_out *keys, ip_value_out *values, unsigned max, unsigned *n) {
+    *n = 0;
+    IP_TRY(ip_container_take(arena, &table->container, patience));
+    ip_status status = some_locked(arena, table, shape, position, keys, values, max, n);
+    ip_container_release(&table->container);
+    return *n && (status == IP_EOF || status == IP_TOO_LONG) ? IP_OK : status;
+}
+
 /* ---- checking ---- */
 
 static ip_status check(ip_arena *arena, ip_table *table) {

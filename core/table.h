@@ -83,6 +83,10 @@ ip_status ip_table_clear(ip_arena *arena, ip_table *table, ip_patience patience)
  * this one any more. Each out may be NULL. */
 ip_status ip_table_next(ip_arena *arena, ip_table *table, ip_patience patience, uint64_t shape, uint64_t *position,
                         ip_value_out *key, ip_value_out *value);
+/* The same for up to max of them, one after the other into the room that values[0] has; *n: how many. IP_TOO_LONG: the first has handles,
+ * or does not fit: ip_table_next. */
+ip_status ip_table_next_some(ip_arena *arena, ip_table *table, ip_patience patience, uint64_t shape, uint64_t *position,
+                             ip_value_out *keys, ip_value_out *values, unsigned max, unsigned *n);
 /* One step towards freeing the contents of a table without holders, under the arena lock; IP_AGAIN while there is more to do. */
 ip_status ip_table_dismantle(ip_arena *arena, ip_object *object);
 /* Takes the locks: checks the invariants above, and every sum. For tests and tools. */

@@ -34,6 +34,7 @@ cdef class Container(Handle):
     cdef ip_container *container
     cdef readonly unsigned flavour
     cdef readonly bint deep
+    cdef int locked             # how many times acquire() of this handle took the lock, less release()
     _flavour = 0
 
     cdef int _find_container(self, int kind) except -1:
@@ -200,9 +201,12 @@ cdef class Container(Handle):
         it dies, the next one gets it.
         """
         cdef uint64_t deadline = _deadline(timeout)
+        cdef bint got
         self._enter()
         try:
-            return self._acquire_gate(deadline)
+            got = self._acquire_gate(deadline)
+            self.locked += got
+            return got
         finally:
             self._exit()
 
@@ -236,8 +240,16 @@ cdef class Container(Handle):
         self._enter()
         try:
             self._release_gate()
+            self.locked -= 1
         finally:
             self._exit()
+
+    def close(self):
+        """Lets go of the object, and of the lock if this thread had it by this handle. Idempotent."""
+        if not self.closed and self.object != NULL:
+            while self.locked > 0 and ip_gate_release(&self.arena.c, self.container) == IP_OK:
+                self.locked -= 1
+        Handle.close(self)
 
     cdef int _release_gate(self) except -1:
         cdef int status = ip_gate_release(&self.arena.c, self.container)
@@ -372,14 +384,16 @@ cdef class Transaction:
             return True
         finally:
             if not begun:
-                if joined:
-                    self._settle(joined)
-                elif self.record:
-                    ip_transaction_end(&self.arena.c, self.record)
-                for c in reversed(locked):
-                    c._release_gate()
-                for c in entered:
-                    c._exit()
+                try:
+                    if joined:
+                        self._settle(joined)
+                    elif self.record:
+                        ip_transaction_end(&self.arena.c, self.record)
+                finally:
+                    for c in reversed(locked):
+                        ip_gate_release(&self.arena.c, c.container)
+                    for c in entered:
+                        c._exit()
 
     cdef int _make_record(self) except -1:
         cdef Container c = self.containers[0]

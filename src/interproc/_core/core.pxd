@@ -205,6 +205,9 @@ cdef extern from "table.h" nogil:
     ip_status ip_table_next(ip_arena *arena, ip_table *table, ip_patience patience, uint64_t shape, uint64_t *position,
                             ip_value_out *key, ip_value_out *value)
 
+    ip_status ip_table_next_some(ip_arena *arena, ip_table *table, ip_patience patience, uint64_t shape,
+                                 uint64_t *position, ip_value_out *keys, ip_value_out *values, unsigned max, unsigned *n)
+
 cdef extern from "list.h" nogil:
     ctypedef struct ip_list:
         pass
@@ -218,6 +221,8 @@ cdef extern from "list.h" nogil:
     ip_status ip_list_pop(ip_arena *arena, ip_list *list, ip_patience patience, int64_t index, ip_value_out *out)
     ip_status ip_list_next(ip_arena *arena, ip_list *list, ip_patience patience, uint64_t changes, uint64_t *index,
                            ip_value_out *out)
+    ip_status ip_list_next_some(ip_arena *arena, ip_list *list, ip_patience patience, uint64_t changes, uint64_t *index,
+                                ip_value_out *outs, unsigned max, unsigned *n)
     ip_status ip_list_rearrange(ip_arena *arena, ip_list *list, ip_patience patience, uint64_t shape,
                                 const uint64_t *order, uint64_t n)
     ip_status ip_list_clear(ip_arena *arena, ip_list *list, ip_patience patience)

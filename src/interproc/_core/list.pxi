@@ -275,8 +275,8 @@ cdef class List(Container):
             _return_encoder(encoder)
             _return_scratch(scratch)
             try:
-                if locked:
-                    self._release_gate()
+                if locked:      # not in a child that was forked meanwhile
+                    ip_gate_release(&self.arena.c, self.container)
             finally:
                 self._exit()
 
@@ -416,8 +416,8 @@ cdef class List(Container):
                     locked = True
         finally:
             try:
-                if locked:
-                    self._release_gate()
+                if locked:      # not in a child that was forked meanwhile
+                    ip_gate_release(&self.arena.c, self.container)
             finally:
                 self._exit()
 
@@ -425,10 +425,29 @@ cdef class List(Container):
         """None: it changed meanwhile."""
         cdef _Patience patience
         cdef _Entry entry = _Entry()
+        cdef ip_value_out[AT_ONCE] some
+        cdef unsigned n = 0, i
         cdef int status
-        found = []
+        cdef list found = []
         memset(&patience, 0, sizeof(patience))
         while index < stop:
+            some[0].data = entry.value.data
+            some[0].room = entry.value.room
+            status = ip_list_next_some(&self.arena.c, self.items, patience.level, changes, &index, some,
+                                       <unsigned>min(stop - index, <uint64_t>AT_ONCE), &n)
+            if status == IP_OK:
+                for i in range(n):
+                    found.append(self._load(&some[i]))
+                self._check()
+                continue
+            if status != IP_TOO_LONG:
+                if status == IP_EOF:
+                    break
+                if status == IP_AGAIN:
+                    return None
+                if not self._again(status, &patience):
+                    raise self._failed(status, f"reading from {Handle.__repr__(self)}")
+                continue
             status = ip_list_next(&self.arena.c, self.items, patience.level, changes, &index, &entry.value)
             if status == IP_EOF:
                 break

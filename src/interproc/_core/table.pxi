@@ -2,6 +2,7 @@
 
 cdef enum:
     KEY_PART = 16 << 10     # of the scratch, when an entry is read: the key's; the rest is the value's
+    AT_ONCE = 64            # entries that a snapshot reads at once
     PATIENT_TRIES = 16      # an optimistic change that lost as often takes the lock
     PATIENT_READS = 2       # so does a snapshot that others' changes broke as often
 
@@ -431,8 +432,8 @@ cdef class Table(Container):
             _return_encoder(encoder)
             _return_scratch(scratch)
             try:
-                if locked:
-                    self._release_gate()
+                if locked:      # not in a child that was forked meanwhile
+                    ip_gate_release(&self.arena.c, self.container)
             finally:
                 self._exit()
 
@@ -489,8 +490,8 @@ cdef class Table(Container):
                     locked = True
         finally:
             try:
-                if locked:
-                    self._release_gate()
+                if locked:      # not in a child that was forked meanwhile
+                    ip_gate_release(&self.arena.c, self.container)
             finally:
                 self._exit()
 
@@ -499,42 +500,79 @@ cdef class Table(Container):
         cdef uint64_t position = 0
         cdef _Patience patience
         cdef _Entry entry = _Entry()
+        cdef ip_value_out[AT_ONCE] some_keys
+        cdef ip_value_out[AT_ONCE] some
+        cdef unsigned n = 0, i
         cdef int status
-        found = []
+        cdef list found = []
         memset(&patience, 0, sizeof(patience))
-        if not values:
-            entry.value.data = NULL     # its kind alone, which tells how the key is spelt
-        while True:
-            status = ip_table_next(&self.arena.c, self.table, patience.level, state.shape, &position, &entry.key,
-                                   &entry.value)
+        while values:
+            some[0].data = entry.value.data
+            some[0].room = entry.value.room
+            status = ip_table_next_some(&self.arena.c, self.table, patience.level, state.shape, &position, some_keys, some,
+                                        AT_ONCE, &n)
+            if status == IP_OK:
+                for i in range(n):
+                    key = _key_spelt(some[i].kind >> 4, <const unsigned char *>some_keys[i].data, some_keys[i].size,
+                                     <const unsigned char *>some[i].data, some[i].size) if keys else None
+                    obj = self._load(&some[i])
+                    found.append((key, obj) if keys else obj)
+                self._check()
+                continue
+            if status == IP_TOO_LONG:
+                if not self._walk_one(state, &position, keys, entry, found, &patience):
+                    return None
+                continue
             if status == IP_EOF:
                 return found
             if status == IP_AGAIN:
                 return None
-            if status == IP_TOO_LONG:
-                entry.grow()
-                continue
-            if status:
-                if not self._again(status, &patience):
-                    raise self._failed(status, f"reading from {Handle.__repr__(self)}")
-                continue
-            if not values:
+            if not self._again(status, &patience):
+                raise self._failed(status, f"reading from {Handle.__repr__(self)}")
+        entry.value.data = NULL     # the values' kind alone, which tells how the key is spelt
+        while True:
+            status = ip_table_next(&self.arena.c, self.table, patience.level, state.shape, &position, &entry.key,
+                                   &entry.value)
+            if status == IP_OK:
                 if entry.value.kind >> 4 == SPELT:  # the spelling lies with the value
                     pairs = self._walk(state, True, True)
                     return None if pairs is None else [key for key, _ in pairs]
                 found.append(_key_spelt(entry.value.kind >> 4, <const unsigned char *>entry.key.data, entry.key.size, NULL, 0))
-                continue
+            elif status == IP_EOF:
+                return found
+            elif status == IP_AGAIN:
+                return None
+            elif status == IP_TOO_LONG:
+                entry.grow()
+            elif not self._again(status, &patience):
+                raise self._failed(status, f"reading from {Handle.__repr__(self)}")
+
+    cdef bint _walk_one(self, ip_container_state *state, uint64_t *position, bint keys, _Entry entry, list found,
+                        _Patience *patience) except -1:
+        """An entry that is large or has handles; False: the table changed meanwhile."""
+        cdef int status
+        while True:
+            status = ip_table_next(&self.arena.c, self.table, patience.level, state.shape, position, &entry.key, &entry.value)
+            if status == IP_OK:
+                break
+            if status == IP_AGAIN or status == IP_EOF:
+                return False
+            if status == IP_TOO_LONG:
+                entry.grow()
+            elif not self._again(status, patience):
+                raise self._failed(status, f"reading from {Handle.__repr__(self)}")
+        if entry.value.n_handles:
+            self._arrived(&entry.value)
+        try:
+            key = self._key_of(entry) if keys else None
+        except BaseException:
             if entry.value.n_handles:
-                self._arrived(&entry.value)
-            try:
-                key = self._key_of(entry) if keys else None
-            except BaseException:
-                if entry.value.n_handles:
-                    self._left(&entry.value)
-                raise
-            obj = self._load(&entry.value)
-            found.append((key, obj) if keys else obj)
-            self._check()
+                self._left(&entry.value)
+            raise
+        obj = self._load(&entry.value)
+        found.append((key, obj) if keys else obj)
+        self._check()
+        return True
 
     def keys_list(self):
         """The keys at one moment, in order of insertion."""

@@ -117,7 +117,7 @@ class Channel:
 
     def tell(self, ident: str | None, method: str, args: tuple[Any, ...]) -> None:
         """A request that has no answer."""
-        self.end.send((0, ident, method, args, {}))
+        self.end.send((0, ident, method, *args))
 
 
 class Place(threading.local):
@@ -146,7 +146,8 @@ class Place(threading.local):
         channel.number = number = channel.number + 1
         try:
             try:
-                end.send((number, ident, method, args, kwds or {}))
+                # A flat tuple where that does: of small plain values it needs no pickle.
+                end.send((number, ident, None, method, args, kwds) if kwds else (number, ident, method, *args))
                 answer = end.recv()
                 while answer[0] != number:
                     answer = end.recv()

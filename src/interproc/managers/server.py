@@ -183,29 +183,32 @@ class Server(Objects):
         `near`: it is a member of the arena.
         """
         number = 0
-        request: Any
+        args: Any
+        kwds: Any
         reply: Any
         send, recv, answer = end.send, end.recv, self._answer
         try:
             while not self.stop_event.is_set():
                 try:
-                    request = recv()
+                    number, ident, method, *args = recv()
                 except UnpicklingError:
                     number += 1
                     send((number, "#TRACEBACK", traceback.format_exc()))
                     continue
-                number = request[0]
-                if not near and request[2] == "acquire" and request[1] in self.id_to_obj:
-                    self.serving.locks.append(self.id_to_obj[request[1]][0])
-                reply = answer(near, *request)
+                kwds = {}
+                if method is None:
+                    method, args, kwds = args
+                if not near and method == "acquire" and ident in self.id_to_obj:
+                    self.serving.locks.append(self.id_to_obj[ident][0])
+                reply = answer(near, number, ident, method, args, kwds)
                 if not number:
-                    request = reply = None
+                    args = kwds = reply = None
                     continue
                 try:
                     send(reply)
                 except (PicklingError, MemoryError):
                     send((number, "#UNSERIALIZABLE", traceback.format_exc()))
-                request = reply = None  # nothing of it is kept until the next comes
+                args = kwds = reply = None  # nothing of it is kept until the next comes
         except (EOFError, OSError):
             pass
         finally:
