@@ -55,7 +55,8 @@ def search(
 ) -> tuple[str, object, BaseException, bool]:
     """Goes down from part to part that fails by itself; the last such part is the culprit.
 
-    Returns its path as an expression in terms of `item`, itself, its error, and whether the search was complete.
+    Returns its path as an expression in terms of `item`, itself, its error, and whether the search was
+    complete.
     """
     path, here, reason = "item", item, error
     above = [item]  # also keeps the parts alive, so that their ids stay theirs

@@ -21,7 +21,7 @@ class Colour(enum.IntEnum):
     GREEN = 2
 
 
-class Word(str, enum.Enum):
+class Word(enum.StrEnum):
     X = "x"
 
 
@@ -289,7 +289,7 @@ def test_a_key_nested_too_deep_is_a_recursion_error(table: _core.Table[Any, Any]
 
 def test_a_set_within_an_object_is_no_key(table: _core.Table[Any, Any]) -> None:
     with pytest.raises(TypeError, match="there is a set in it"):
-        table[fractions.Fraction, datetime.timezone.utc, frozenset({"a"}), _Tagged(frozenset({"a", "b"}))] = 1
+        table[fractions.Fraction, datetime.UTC, frozenset({"a"}), _Tagged(frozenset({"a", "b"}))] = 1
     table[frozenset({"a", "b"})] = 1
     assert table[frozenset({"b", "a"})] == 1
 

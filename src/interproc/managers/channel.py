@@ -147,7 +147,8 @@ class Place(threading.local):
         try:
             try:
                 # A flat tuple where that does: of small plain values it needs no pickle.
-                end.send((number, ident, None, method, args, kwds) if kwds else (number, ident, method, *args))
+                request = (None, method, args, kwds) if kwds else (method, *args)
+                end.send((number, ident, *request))
                 answer = end.recv()
                 while answer[0] != number:
                     answer = end.recv()
