@@ -195,6 +195,17 @@ def test_what_the_killed_have_left_goes_when_any_name_is_opened(party: Any, runt
     assert other.say("r.get(timeout=20)") == "'here'"
 
 
+@pytest.mark.parametrize("size", [0, 8192])
+def test_what_was_never_finished_goes_when_any_name_is_opened(party: Any, runtime: Path, size: int) -> None:
+    other = party()
+    other.say("q = mp.Queue(name='first/jobs')")
+    (file,) = files(runtime)
+    unfinished = file.with_name("unfinished.arena")
+    unfinished.write_bytes(bytes(size))
+    other.say("r = mp.Queue(name='second/jobs')")
+    assert {file.name for file in files(runtime)} == {"first.arena", "second.arena"}
+
+
 def test_one_of_several_is_killed(party: Any, runtime: Path) -> None:
     a, b = party(), party()
     a.say("q = mp.Queue(name='jobs')")

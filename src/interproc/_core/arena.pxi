@@ -437,7 +437,9 @@ cdef int _sweep(str mine) except -1:
             continue
         try:
             _fcntl.flock(fd, _fcntl.LOCK_EX | _fcntl.LOCK_NB)   # else somebody is just opening or leaving it
-            if _is_at(fd, path) and ip_arena_attach(&arena.c, fd) == IP_OK:
+            if _is_at(fd, path) and not any(_os.pread(fd, 8, 0)):      # who was to make it died half-way
+                _os.unlink(path)
+            elif _is_at(fd, path) and ip_arena_attach(&arena.c, fd) == IP_OK:
                 if not ip_member_others(&arena.c):
                     _os.unlink(path)
                 arena.c.fd = -1     # closed below

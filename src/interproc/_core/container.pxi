@@ -222,15 +222,19 @@ cdef class Container(Handle):
                     busy_until = now + BUSY_PATIENCE
                 if now >= deadline and (status == IP_HELD or now >= busy_until):
                     return False
-            with nogil:
+            with nogil:     # the try as well: or a thread that takes it again and again, with the GIL, always wins
                 if status == IP_HELD:
                     ready = ip_gate_wait(&self.arena.c, self.container, deadline, &slept)
                 else:
                     ready = ip_lock_wait(ip_container_lock(self.container), UINT64_MAX, &slept)
-            PyErr_CheckSignals()
-            self._check()
+                status = ip_gate_acquire(&self.arena.c, self.container, IP_NOW if ready else IP_INHERIT)
             looked = True
-            status = ip_gate_acquire(&self.arena.c, self.container, IP_NOW if ready else IP_INHERIT)
+            if status == IP_OK and self.closed:     # meanwhile, by another thread
+                ip_gate_release(&self.arena.c, self.container)
+                self._check()
+            if status != IP_OK:
+                PyErr_CheckSignals()
+                self._check()
         if status:
             raise _error(status, self.arena, f"locking {Handle.__repr__(self)}")
         return True

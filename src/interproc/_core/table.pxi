@@ -609,7 +609,7 @@ cdef class Attributes(Table):
     def __getattribute__(self, name):
         if _is_local(name):
             return PyObject_GenericGetAttr(self, name)
-        if name in type(self)._methods and not self._peek(name):
+        if name in type(self)._methods and (self.closed or not self._peek(name)):
             return self._no_attribute(name)
         value = self._get(name)
         return self._no_attribute(name) if value is _MISSING else value
