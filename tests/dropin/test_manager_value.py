@@ -115,7 +115,7 @@ def test_add_loses_no_update(children: Crew) -> None:
 
 def test_atomic_changes() -> None:
     v: ValueProxy[Any] = ValueProxy("i", 1)
-    assert v.add(4) == 5 and v.update_with(operator.mul, 2) == 10 and v.value == 10
+    assert v.add(4) == 1 and v.update_with(operator.mul, 2) == 10 and v.value == 10
     assert v.compare_exchange(10, 11) and not v.compare_exchange(10, 12) and v.value == 11
     assert outcome(v.add, "x") is TypeError and v.value == 11
 

@@ -549,3 +549,60 @@ def test_a_new_server_at_the_same_address(tmp_path: Any) -> None:
         with pytest.raises((ServerDied, ObjectFreed)):
             old.get()
         assert second.Counter(3).get() == 3
+
+
+def test_server_killed_that_had_a_pool() -> None:
+    """The workers have inherited nothing that would let others wait for an answer, and end with the server."""
+    manager = SyncManager()
+    manager.start()
+    pool = manager.Pool(2)
+    workers = set(pool.map(_my_pid, range(4), chunksize=1))
+    os.kill(manager._process.pid, signal.SIGKILL)
+    manager._process.join(SOON)
+    with at_once("the error"), pytest.raises(ServerDied):
+        pool.apply(_my_pid, (0,))
+    with at_once("the error of a new channel"):
+        assert isinstance(in_thread(lambda: pool.apply(_my_pid, (0,))), ServerDied)
+    until(lambda: not any(map(_runs, workers)), "the workers end with the server")
+
+
+def _my_pid(_: int) -> int:
+    return os.getpid()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("where", ["manager", "tcp"])
+def test_what_the_server_cannot_unpickle_after_what_was_not_sent(
+    where: str, request: pytest.FixtureRequest
+) -> None:
+    """The numbers of requests and answers are the same on both sides still."""
+    counter = request.getfixturevalue(where).Counter()
+
+    def calls() -> None:
+        for _ in range(3):
+            with pytest.raises(interproc.PicklingError):
+                counter.echo(threading.Lock())
+            with pytest.raises(RemoteError, match="not known here"):
+                counter.echo(_Unknown())
+        assert counter.echo(1) == ((1,), {})
+
+    assert in_thread(calls) is None
+
+
+class _Unknown:
+    """Pickles as something that no other process can make."""
+
+    def __reduce__(self) -> Any:
+        return _here_only, (os.getpid(),)
+
+
+def _here_only(pid: int) -> None:
+    if pid != os.getpid():
+        raise ImportError("not known here")

@@ -238,8 +238,8 @@ def test_what_was_taken_from_it_goes_on(runtime: Path) -> None:
         items = m.open("items", m.list, [1])
     items.append(2)
     assert items[:] == [1, 2] and files(runtime) == ["app.arena"]
-    with NamedManager("app") as other:  # of the same arena; its root was freed with its last holder
-        assert other.root.arena is items.arena and other.root == {}
+    with NamedManager("app") as other:  # the same store, as long as this process has anything of it
+        assert other.root == {"items": [1, 2]}
     del items, other, m
     gc.collect()
     assert files(runtime) == []
@@ -363,3 +363,39 @@ def test_a_thread_may_open_it_first(runtime: Path) -> None:
     m: Any = in_thread(lambda: NamedManager("app"))
     m.root["n"] = 1
     assert NamedManager("app").root["n"] == 1
+
+
+def test_a_store_lives_as_long_as_one_of_its_objects(runtime: Path) -> None:
+    def hits() -> Any:
+        return NamedManager("app").open("hits", dict)
+
+    mine = hits()
+    mine["a"] = 1
+    gc.collect()
+    assert hits() == {"a": 1}
+    del mine
+    gc.collect()
+    assert files(runtime) == []
+
+
+def test_what_is_there_is_of_another_kind() -> None:
+    with NamedManager("app") as m:
+        m.open("jobs", m.dict)
+        for factory in (m.list, list, m.Queue):
+            with pytest.raises(TypeError, match="'jobs' in the store is a Dict, not what"):
+                m.open("jobs", factory)
+        assert m.open("jobs", dict) == m.open("jobs", lambda: 5) == {}
+        m.open("lock", m.Lock)
+        with pytest.raises(TypeError):
+            m.open("lock", m.RLock)
+        with pytest.raises(TypeError, match="is a str"):
+            m.open(5, m.dict)  # type: ignore[arg-type]
+
+
+def test_what_others_could_not_open_cannot_be_stored() -> None:
+    with NamedManager("app") as m:
+        for foreign in (mp.Lock(), mp.Queue(), [mp.Queue()]):
+            with pytest.raises(mp.HandleError, match="is in another arena"):
+                m.root["it"] = foreign
+        assert m.root == {}
+        m.root["it"] = m.Lock()

@@ -74,6 +74,7 @@ cdef class Arena:
     cdef readonly object name       # of a named arena, or None
     cdef object path                # its file
     cdef dict held                  # (index, generation, end) -> how many handles of this process
+    cdef set kept                   # keys of what keep() was called for
     cdef object watched             # weak set of the handles that have a descriptor
     cdef object __weakref__
 
@@ -202,6 +203,7 @@ cdef class Arena:
     def _register(self):
         self.uid = "%012x%012x%012x" % (self.c.identity[0], self.c.identity[1], self.c.identity[2])
         self.held = {}
+        self.kept = set()
         self.watched = _weakref.WeakSet()
         _arenas[self.uid] = self
 
@@ -287,6 +289,16 @@ cdef class Arena:
             status = ip_heap_check(&self.c)
         if status:
             raise _error(status, self, "Arena.check()")
+
+    def keep(self, Handle handle):
+        """Has this process hold the object as long as it is in the arena, whatever becomes of the handle. Idempotent."""
+        handle._check()
+        if handle.arena is not self:
+            raise ValueError(f"{handle._id()} is in another arena")
+        key = (handle.c_id.index, handle.c_id.generation, handle.end)
+        if key not in self.kept:
+            self.kept.add(key)
+            self.held[key] = self.held.get(key, 0) + 1
 
     def reap(self):
         """Frees what dead members have left; returns how many were found dead. It happens by itself now and then."""

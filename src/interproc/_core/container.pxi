@@ -115,7 +115,10 @@ cdef class Container(Handle):
         if encoder.handles is not None:
             for handle in encoder.handles:
                 if handle.arena is not self.arena:
-                    continue    # another arena's objects are not counted by values of this one
+                    raise _errors.HandleError(
+                        f"{Handle.__repr__(handle)} cannot be stored in {Handle.__repr__(self)}: it is in another arena "
+                        f"({handle.arena!r}), which this one ({self.arena!r}) cannot keep it in; make it in the same one, by a method of "
+                        "the same manager (store.Lock(), not interproc.Lock()) or with arena=")
                 if n >= VALUE_HANDLES:
                     raise self._failed(IP_TOO_LONG, f"storing in {Handle.__repr__(self)}")
                 scratch.handles[n].id = handle.c_id

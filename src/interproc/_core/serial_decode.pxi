@@ -159,7 +159,7 @@ cdef object decode(int kind, const unsigned char *data, uint64_t size, object ow
         # With buffers the payload is no pickle: wrap it in one, so that pickle.loads(error.data) tries again.
         again = raw if kind == KIND_PICKLE else _pickle.dumps(_Again(kind, raw), 5)
         raise _UnpicklingError(
-            f"cannot unpickle a message of {size} bytes: {describe(error)}; it was taken out, and its bytes are in "
+            f"cannot unpickle a message of {size} bytes: {describe(error)}; its bytes are in "
             "this exception's .data (pickle.loads(error.data) tries again)", again) from error
 
 

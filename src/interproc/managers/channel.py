@@ -68,7 +68,7 @@ class SocketEnd:
     def send(self, obj: Any) -> None:
         try:
             data = self.pickler.dumps(obj)
-        except Exception as error:
+        except (pickle.PicklingError, TypeError, AttributeError) as error:
             raise PicklingError(f"cannot be sent to the manager's server: {error}") from error
         self.connection.send_bytes(data)
 
@@ -148,7 +148,11 @@ class Place(threading.local):
             try:
                 # A flat tuple where that does: of small plain values it needs no pickle.
                 request = (None, method, args, kwds) if kwds else (method, *args)
-                end.send((number, ident, *request))
+                try:
+                    end.send((number, ident, *request))
+                except (PicklingError, ArenaFull):
+                    channel.number = number - 1  # nothing was sent
+                    raise
                 answer = end.recv()
                 while answer[0] != number:
                     answer = end.recv()

@@ -117,6 +117,12 @@ class Shared(_core.Container):
     __slots__ = ()
     _flavour: ClassVar[int]
     _itself: ClassVar[str] = "..."  # how one is printed that is within itself
+    _inner: ClassVar[frozenset[str]] = frozenset(  # what is not for users, and left out of dir()
+        ["acquire", "release", "is_mine", "wait", "flavour", "end", "deep"]
+    ) | {"insert", "keys_list", "values_list", "items_list", "update_many"}
+
+    def __dir__(self) -> list[str]:
+        return sorted(set(object.__dir__(self)) - self._inner)
 
     # ---- what each kind defines
 

@@ -34,6 +34,7 @@ class ListProxy(Shared, _core.List[T], MutableSequence[T]):
     """
 
     __slots__ = ()
+    _inner = Shared._inner - {"insert"} | {"get", "set", "slice", "replace", "rearrange", "remove_at"}
     _flavour = 5
     _itself = "[...]"
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
+import threading
 from collections.abc import Callable
 from multiprocessing import managers as mpm
 from multiprocessing import util
@@ -21,7 +23,7 @@ from .channel import ask, note_arena, place_of, theirs
 from .dicts import DictProxy
 from .makers import Makers
 from .remote import AutoProxy, IteratorProxy, PoolProxy, make_proxy
-from .server import Server
+from .server import Server, wait_for_parent
 from .store import StoreFace
 
 __all__ = ["BaseManager", "SyncManager"]
@@ -62,6 +64,12 @@ class BaseManager(mpm.BaseManager):
         self._place: channel.Place
 
     # ---- the server ---------------------------------------------------------------------------------------
+
+    def _not_running(self) -> str:
+        """Why it cannot be used, for an AssertionError as multiprocessing's."""
+        if self._state.value == mpm.State.SHUTDOWN:  # type: ignore[attr-defined]
+            return "the manager's server has been shut down; what it made can still be used"
+        return "server not yet started"
 
     def start(self, initializer: Callable[..., object] | None = None, initargs: Any = ()) -> None:
         """Starts the server, which first calls initializer(*initargs).
@@ -156,7 +164,7 @@ class BaseManager(mpm.BaseManager):
             setattr(cls, typeid, _maker(typeid))
 
     def _make(self, typeid: str, args: Any, kwds: Any) -> Any:
-        assert self._state.value == STARTED, "server not yet started"
+        assert self._state.value == STARTED, self._not_running()
         kind, result = self._place.call(self._address, self._authkey, None, "make", (typeid, *args), kwds)
         if kind == "#PROXY":
             return make_proxy(result, self._serializer, self, self._address, self._authkey)
@@ -219,20 +227,20 @@ class SyncManager(Makers, StoreFace, BaseManager):
 
     @property
     def _arena(self) -> _core.Arena:  # type: ignore[override]
-        assert self._state.value == STARTED, "server not yet started"
+        assert self._state.value == STARTED, self._not_running()
         assert self._joined is not None
         return self._joined
 
     @property
     def _far(self) -> bool:
         """Whether the server's memory is out of reach. AssertionError unless the server runs."""
-        assert self._state.value == STARTED, "server not yet started"
+        assert self._state.value == STARTED, self._not_running()
         return self._joined is None
 
     @property
     def root(self) -> DictProxy[str, Any]:
         """A live shared dict that all managers of this server have; the server keeps it."""
-        assert self._state.value == STARTED, "server not yet started"
+        assert self._state.value == STARTED, self._not_running()
         if self._root is None:
             self._root = self._ask("root")
         return self._root
@@ -306,8 +314,25 @@ def _make_in_server(kind: str, /, *args: Any, **kwds: Any) -> Any:
     return getattr(_InServer(), kind)(*args, **kwds)
 
 
-def _make_pool(*args: Any, **kwds: Any) -> Any:
-    return _default_context.Pool(*args, **kwds)
+def _make_pool(
+    processes: int | None = None,
+    initializer: Callable[..., object] | None = None,
+    initargs: Any = (),
+    maxtasksperchild: int | None = None,
+) -> Any:
+    return _default_context.Pool(processes, _in_worker, (initializer, initargs), maxtasksperchild)
+
+
+def _in_worker(initializer: Callable[..., object] | None, initargs: Any) -> None:
+    """What a pool's worker does first. It ends with the server, which nobody else could tell it to."""
+    threading.Thread(target=_end_with_server, daemon=True).start()
+    if initializer is not None:
+        initializer(*initargs)
+
+
+def _end_with_server() -> None:
+    wait_for_parent()
+    os._exit(1)
 
 
 for _kind, _type in {

@@ -94,9 +94,20 @@ class NamespaceProxy(Shared, _core.Attributes):
     # ---- atomic changes
 
     def add(self, name: str, amount: Any) -> Any:
-        """ns.name += amount in one step; returns the new value. Raises AttributeError."""
+        """ns.name += amount in one step; returns the value from before, as Value.add() does.
+
+        Raises AttributeError.
+        """
+        before: Any = None
+
+        def plus(value: Any, amount: Any) -> Any:
+            nonlocal before
+            before = value
+            return operator.add(value, amount)
+
         try:
-            return _Table.update_with(self, name, operator.add, amount)
+            _Table.update_with(self, name, plus, amount)
+            return before
         except KeyError:
             if _Table.__contains__(self, name):
                 raise  # the addition's own

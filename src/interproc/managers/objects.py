@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import sys
 import threading
 import weakref
@@ -20,12 +21,12 @@ from .remote import Life, Token
 
 __all__ = ["Objects", "note_ours"]
 
-# Ends of pipes that are the server's alone; a process that it forks lets go of them, or nobody would ever
-# learn of the server's death.
-_ours: weakref.WeakSet[Connection] = weakref.WeakSet()
+# Ends of pipes, and the socket that it listens on, that are the server's alone; a process that it forks lets
+# go of them, or nobody would ever learn of the server's death.
+_ours: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def note_ours(end: Connection) -> None:
+def note_ours(end: Connection | socket.socket) -> None:
     """Remembers an end as this process's alone."""
     _ours.add(end)
 

@@ -51,6 +51,9 @@ class Server(Objects):
         super().__init__(registry, address, authkey, serializer)
         self.stop_event = threading.Event()
         self._root: Any = None
+        listening = getattr(getattr(self.listener, "_listener", None), "_socket", None)
+        if listening is not None:
+            note_ours(listening)
 
     # ---- running ------------------------------------------------------------------------------------------
 
@@ -68,15 +71,9 @@ class Server(Objects):
 
     def _watch_parent(self) -> None:
         """Ends the server with its parent, however that ended."""
-        parent = process.parent_process()
-        if parent is None:
+        if process.parent_process() is None:
             return
-        assert parent.pid is not None
-        watched: list[Any] = [parent.sentinel]  # others may have inherited its other side, hence also
-        with contextlib.suppress(OSError):
-            watched.append(os.pidfd_open(parent.pid))
-        if parent.is_alive():
-            mpconnection.wait(watched)
+        wait_for_parent()
         util.info("the manager's parent has ended")
         self.stop_event.set()
         threading.Event().wait(GRACE)
@@ -345,6 +342,18 @@ class Server(Objects):
 
 class _Undone(Exception):
     """Why a transaction ends that its client undoes."""
+
+
+def wait_for_parent() -> None:
+    """Returns when the process that started this one has ended, however it did."""
+    parent = process.parent_process()
+    assert parent is not None
+    assert parent.pid is not None
+    watched: list[Any] = [parent.sentinel]  # others may have inherited its other side, hence also
+    with contextlib.suppress(OSError):
+        watched.append(os.pidfd_open(parent.pid))
+    if parent.is_alive():
+        mpconnection.wait(watched)
 
 
 @contextlib.contextmanager

@@ -11,14 +11,18 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from .. import _core
+from .. import _core, locks, queues
 from ..errors import HandleError
 from .containers import arena_of
 from .dicts import DictProxy
+from .lists import ListProxy
 from .makers import Makers
+from .namespaces import NamespaceProxy
+from .sets import SetProxy
 from .sharing import share
 from .snapshot import load, save
 from .transaction import Transaction, transaction
+from .values import ValueProxy
 
 __all__ = ["NamedManager", "StoreFace"]
 
@@ -58,18 +62,22 @@ class StoreFace:
 
         Raises:
             KeyError: there is none, and no factory.
+            TypeError: what is there is of another kind than the factory makes, as far as that is known: a
+                manager's own methods, or dict, list and set.
             HandleError: the factory made an object of another arena, which others could not open: take the
                 manager's own (m.Queue, not interproc.Queue).
         """
+        if not isinstance(name, str):
+            raise TypeError(f"the name of an object in a store is a str, not {type(name).__name__}")
         root = self.root
         found = root.get(name, _NONE)
         if found is not _NONE:
-            return found
+            return _of_kind(found, factory, name)
         if factory is None:
             raise KeyError(f"there is no {name!r} in the store, and no factory to make it with")
         made = factory(*args, **kwargs)
         self._check_arena(name, made)
-        return root.setdefault(name, made)
+        return _of_kind(root.setdefault(name, made), factory, name)
 
     def _check_arena(self, name: str, made: Any) -> None:
         if any(arena_of(handle) is not self._arena for handle in _handles_in(made)):
@@ -88,7 +96,10 @@ class StoreFace:
         return share(obj, self._arena)
 
     def transaction(self, *proxies: _core.Container, timeout: float | None = None) -> Transaction:
-        """`with m.transaction(d, l): ...`: all or nothing of what the block does to them."""
+        """`with m.transaction(d, l): ...`: all or nothing of what the block does to them.
+
+        It is the thread's: in a coroutine, await nothing in the block, or others' calls come into it.
+        """
         return transaction(*proxies, timeout=timeout)
 
     def save(self, path: str | os.PathLike[str], timeout: float | None = None) -> None:
@@ -100,7 +111,7 @@ class StoreFace:
 
     def load(self, path: str | os.PathLike[str], timeout: float | None = None) -> None:
         """Replaces what `root` has by a snapshot's, all or nothing. A snapshot is a pickle: load what you
-        trust.
+        trust. Proxies that were taken from `root` before stay what they were; open() gives the new ones.
 
         Raises SnapshotError if the file is none, or damaged, TimeoutError, OSError: nothing was changed.
         """
@@ -110,10 +121,10 @@ class StoreFace:
 class NamedManager(StoreFace, Makers):
     """`interproc.Manager(name="app")`: a store that unrelated processes of this user share, without a server.
 
-    The first to open the name makes the store. It lives as long as any process has it open, and the last one
-    out, however it ends, frees it. It may be opened before a fork or after it, and sent to other processes of
-    the tree. What is made by its methods lives while a process or a container has it; what others are to find
-    goes into `root`, by open() or by an assignment.
+    The first to open the name makes the store. It lives as long as any process has it open, or any of its
+    objects, and the last one out, however it ends, frees it. It may be opened before a fork or after it, and
+    sent to other processes of the tree. What is made by its methods lives while a process or a container has
+    it; what others are to find goes into `root`, by open() or by an assignment.
 
     Args:
         name: 1 to 100 letters, digits, "_", "-", "."
@@ -126,7 +137,9 @@ class NamedManager(StoreFace, Makers):
 
     def __init__(self, name: str, limit: int | None = None) -> None:
         self._name = name
-        self._root = DictProxy(name=ROOT, arena=_core.Arena.open(name, limit), deep=True)
+        arena = _core.Arena.open(name, limit)
+        self._root = DictProxy(name=ROOT, arena=arena, deep=True)
+        arena.keep(self._root)  # who still has an object of the store is to find the same root by its name
 
     @property
     def _arena(self) -> _core.Arena:  # type: ignore[override]
@@ -169,6 +182,34 @@ class NamedManager(StoreFace, Makers):
 
 
 _NONE: Any = object()
+_KINDS: dict[str, type] = {
+    "dict": DictProxy,
+    "list": ListProxy,
+    "set": SetProxy,
+    "Namespace": NamespaceProxy,
+    "Value": ValueProxy,
+    "Queue": queues.JoinableQueue,
+    "JoinableQueue": queues.JoinableQueue,
+    "Lock": locks.Lock,
+    "RLock": locks.RLock,
+    "Semaphore": locks.Semaphore,
+    "BoundedSemaphore": locks.BoundedSemaphore,
+    "Condition": locks.Condition,
+    "Event": locks.Event,
+    "Barrier": locks.Barrier,
+}
+
+
+def _of_kind(found: Any, factory: Any, name: str) -> Any:
+    """What was found, if it is what the factory makes, or might be."""
+    own = factory in (dict, list, set) or isinstance(getattr(factory, "__self__", None), Makers)
+    kind = _KINDS.get(getattr(factory, "__name__", "")) if own else None
+    if kind is not None and not isinstance(found, kind):
+        is_there = type(found).__name__.removesuffix("Proxy")
+        raise TypeError(f"{name!r} in the store is a {is_there}, not what {factory.__name__} makes")
+    return found
+
+
 _making = threading.Lock()
 
 

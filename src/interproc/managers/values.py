@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from .. import _core
 from .containers import DEEP, Shared, not_subscriptable, version_of
@@ -38,6 +38,13 @@ class Value:
     value = property(get, set)
 
 
+class _Absent:
+    """A method of the table that underlies: not one of a value's."""
+
+    def __get__(self, instance: Any, owner: Any = None) -> NoReturn:
+        raise AttributeError("a Value has no such method")
+
+
 class ValueProxy(Shared, _Table[str, T]):
     """One value of any kind in shared memory: `v.value`, also get() and set(); add() and others in one step.
 
@@ -62,7 +69,7 @@ class ValueProxy(Shared, _Table[str, T]):
         super().__init__(self._flavour | (DEEP if deep else 0), name=name, arena=arena)
         with self.lock():
             if version_of(self) == 0:  # whoever comes first, also after a maker that died
-                self.update_many([("typecode", typecode), ("value", value)])
+                _Table.update_many(self, [("typecode", typecode), ("value", value)])
 
     def get(self) -> T:  # type: ignore[override]
         """The value."""
@@ -89,8 +96,16 @@ class ValueProxy(Shared, _Table[str, T]):
     # ---- atomic changes
 
     def add(self, amount: Any) -> T:
-        """value += amount in one step; returns the new value."""
-        return _Table.update_with(self, "value", operator.add, amount)
+        """value += amount in one step; returns the value from before, as interproc.Value's."""
+        before: T
+
+        def plus(value: T, amount: Any) -> Any:
+            nonlocal before
+            before = value
+            return operator.add(value, amount)
+
+        _Table.update_with(self, "value", plus, amount)
+        return before
 
     def update_with(self, function: Callable[..., T], *args: Any) -> T:  # type: ignore[override]
         """value = function(value, *args) in one step; returns the new value.
@@ -108,6 +123,8 @@ class ValueProxy(Shared, _Table[str, T]):
 
     # ---- not a mapping
 
+    clear = pop = popitem = setdefault = insert = discard = _Absent()
+    keys_list = values_list = items_list = update_many = _Absent()
     __getitem__ = __setitem__ = __delitem__ = not_subscriptable
     __iter__ = __contains__ = __len__ = None  # type: ignore[assignment]
 
