@@ -552,7 +552,7 @@ def test_a_new_server_at_the_same_address(tmp_path: Any) -> None:
 
 
 def test_server_killed_that_had_a_pool() -> None:
-    """The workers have inherited nothing that would let others wait for an answer, and end with the server."""
+    """The workers have inherited nothing that would have others wait for an answer; they end with it."""
     manager = SyncManager()
     manager.start()
     pool = manager.Pool(2)
