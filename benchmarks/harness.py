@@ -211,7 +211,7 @@ def _verdict(row: Row, results: dict[str, Result]) -> Result:
             missed.append(f"{got:.2f}x of {target.ratio:g}x, {100 * (1 - got / target.ratio):.0f} % short")
     if target.value is not None and mine["median"] > target.value:
         over = mine["median"] - target.value
-        missed.append(f"{mine['median']:g} {row.unit}".strip() + f", {over:g} more than the limit")
+        missed.append(f"{mine['median']:.3g} {row.unit}".strip() + f", {over:.3g} more than the limit")
     for peer in target.ahead_of:
         if results.get(peer, {}).get("status") != "measured":
             unknown.append(f"{peer} was not measured")

@@ -14,6 +14,8 @@ from .errors import ArenaCorrupted as ArenaCorrupted
 from .errors import ArenaFull as ArenaFull
 from .errors import HandleError as HandleError
 from .errors import InterprocError as InterprocError
+from .errors import NotLocked as NotLocked
+from .errors import NotOwner as NotOwner
 from .errors import ObjectFreed as ObjectFreed
 from .errors import PicklingError as PicklingError
 from .errors import ServerDied as ServerDied

@@ -19,6 +19,8 @@ __all__ = [
     "ArenaFull",
     "HandleError",
     "InterprocError",
+    "NotLocked",
+    "NotOwner",
     "ObjectFreed",
     "PicklingError",
     "ServerDied",
@@ -46,6 +48,20 @@ class ArenaClosed(InterprocError, OSError):
 
 class HandleError(InterprocError, ValueError):
     """A handle that means nothing here: closed, or of an arena this process is not a member of."""
+
+
+class NotLocked(InterprocError, ValueError, RuntimeError):
+    """A lock was released that nobody has.
+
+    ValueError, as of multiprocessing's locks; RuntimeError, as of threading's, which its managers have.
+    """
+
+
+class NotOwner(InterprocError, AssertionError, RuntimeError):
+    """What only the owner of a lock may do.
+
+    AssertionError, as of multiprocessing's locks; RuntimeError, as of threading's, which its managers have.
+    """
 
 
 class ObjectFreed(HandleError):

@@ -11,6 +11,7 @@ from multiprocessing import process
 from typing import Any, Protocol, TypeVar
 
 from . import _core
+from .errors import NotOwner
 from .roll import Roll
 
 __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
@@ -211,7 +212,8 @@ class Condition:
 
         Returns whether a notification came. Raises AssertionError if the caller does not hold the lock.
         """
-        assert self._is_mine(), "must acquire() condition before using wait()"
+        if not self._is_mine():
+            raise NotOwner("must acquire() condition before using wait()")
         deadline = None if timeout is None else time.monotonic() + timeout
         words, counts = self._roll.words, self._roll.counts
         row = self._roll.mine()
@@ -252,7 +254,8 @@ class Condition:
 
     def notify(self, n: int = 1) -> None:
         """Wake n waiters, or all if they are fewer. Raises AssertionError if the caller lacks the lock."""
-        assert self._is_mine(), "lock is not owned"
+        if not self._is_mine():
+            raise NotOwner("lock is not owned")
         roll, words, counts = self._roll, self._roll.words, self._roll.counts
         waiting = eligible = 0
         rows = []

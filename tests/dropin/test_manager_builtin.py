@@ -239,3 +239,30 @@ def test_a_method_whose_result_is_a_builtin_kind(own: Any) -> None:
     contents = own.Nest().contents()
     contents.append(3)
     assert list(contents) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock", "Semaphore", "BoundedSemaphore", "Condition"])
+def test_locks_are_acquired_as_those_of_threading(manager: Any, kind: str) -> None:
+    lock = getattr(manager, kind)()
+    assert lock.acquire(blocking=False)
+    if kind not in ("RLock", "Condition"):
+        assert not lock.acquire(blocking=False)
+        assert not lock.acquire(False)
+    lock.release()
+
+
+@pytest.mark.parametrize("kind", ["Lock", "RLock"])
+def test_the_error_of_releasing_what_nobody_has_is_that_of_threading(manager: Any, kind: str) -> None:
+    with pytest.raises(RuntimeError):
+        getattr(manager, kind)().release()
+
+
+def test_the_error_of_notifying_without_the_lock_is_that_of_threading(manager: Any) -> None:
+    with pytest.raises(RuntimeError):
+        manager.Condition().notify()
+
+
+@pytest.mark.parametrize("name", ["DictProxy", "ListProxy", "NamespaceProxy", "ValueProxy"])
+def test_what_a_proxy_exposes_can_be_extended(mp: Any, name: str) -> None:
+    managers = importlib.import_module(f"{mp.__name__}.managers")
+    assert "more" in managers.MakeProxyType("More", (*getattr(managers, name)._exposed_, "more"))._exposed_

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from interproc import managers as interproc_managers
+
 from . import registered
 from .support import SOON, Crew, until
 
@@ -376,3 +378,34 @@ def test_stock_clients_can_use_our_server() -> None:
         del shared, ours, counter
         gc.collect()
         assert manager._number_of_objects() == 0
+
+
+def test_super_in_a_proxy_class_of_ones_own() -> None:
+    """For a plain object of the server: super() is what stands for DictProxy there."""
+    with Logging() as manager:
+        logged = manager.Logged()
+        logged["a"] = 1
+        logged.update(b=2)
+        assert logged.copy() == {"a": 1, "b": 2}
+        assert logged.log == ["a", "update"]
+
+
+class LoggedDict(interproc_managers.DictProxy):  # type: ignore[type-arg]
+    def __init__(self, *args: Any, **kwds: Any) -> None:
+        super().__init__(*args, **kwds)
+        self.log: list[str] = []
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.log.append(key)
+        super().__setitem__(key, value)
+
+    def update(self, *args: Any, **kwds: Any) -> None:
+        self.log.append("update")
+        super().update(*args, **kwds)
+
+
+class Logging(interproc_managers.BaseManager):
+    pass
+
+
+Logging.register("Logged", dict, LoggedDict)

@@ -485,7 +485,8 @@ def _find_arena(str uid, name):
         raise _errors.ObjectFreed(f"the arena {name!r} that this handle belongs to is no more; another has its name")
     raise _errors.HandleError(
         f"this handle belongs to the arena {uid[:8]} of another tree of processes; pass it to a child as an argument, "
-        "start the processes with interproc's Process, or use a name (Queue(name=...)) for unrelated processes")
+        "start the processes with interproc's Process (an executor: mp_context=interproc.get_context('spawn')), or use a name "
+        "(Queue(name=...), Manager(name=...)) for unrelated processes")
 
 
 def _arrive(str uid, name, duplicate, slot):

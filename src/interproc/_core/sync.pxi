@@ -77,9 +77,9 @@ cdef class _MemoryHandle(Handle):
     cdef int _release(self, bint recursive) except -1:
         cdef int status = ip_mutex_release(&self.arena.c, self.memory, recursive)
         if status == IP_NOT_OWNER:
-            raise AssertionError("attempt to release recursive lock not owned by thread")
+            raise _errors.NotOwner("attempt to release recursive lock not owned by thread")
         if status == IP_OVERFLOW:
-            raise ValueError("semaphore or lock released too many times")
+            raise _errors.NotLocked("semaphore or lock released too many times")
         if status:
             raise _error(status, self.arena, f"releasing {self!r}")
         return 0
@@ -324,8 +324,13 @@ cdef class Mutex(_MemoryHandle):
             self.recursive = True
         return 0
 
-    def acquire(self, block=True, timeout=None):
-        """Takes the lock; False when that did not succeed in `timeout` seconds (or at once, with block=False)."""
+    def acquire(self, block=True, timeout=None, *, blocking=None):
+        """Takes the lock; False when that did not succeed in `timeout` seconds (or at once, with block=False).
+
+        `blocking` is threading's name for `block`.
+        """
+        if blocking is not None:
+            block = blocking
         self._check()
         return self._acquire(self.recursive, _deadline(timeout) if block else 1)
 
@@ -402,8 +407,13 @@ cdef class Semaphore(_MemoryHandle):
             raise _error(status, self.arena, f"acquiring {self!r}")
         return True
 
-    def acquire(self, block=True, timeout=None):
-        """Takes a permit; False when that did not succeed in `timeout` seconds (or at once, with block=False)."""
+    def acquire(self, block=True, timeout=None, *, blocking=None):
+        """Takes a permit; False when that did not succeed in `timeout` seconds (or at once, with block=False).
+
+        `blocking` is threading's name for `block`.
+        """
+        if blocking is not None:
+            block = blocking
         return self._take_permit(_deadline(timeout) if block else 1)
 
     def release(self, n=1):

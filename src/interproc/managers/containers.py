@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing import managers as mpm
 from types import TracebackType
 from typing import Any, ClassVar, Generic, NoReturn, Self, TypeVar
 
@@ -13,6 +14,8 @@ from .. import _core
 __all__ = ["DEEP", "Locked", "Shared"]
 
 C = TypeVar("C", bound="Shared")
+
+theirs: Any = mpm  # multiprocessing's, also what is not in its stubs
 
 DEEP = 256  # in a container's flavour: what is stored in it becomes live as well
 _MISSING = b"there is no such thing"  # what _peek() answers for it; no value has this form

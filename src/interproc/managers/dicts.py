@@ -13,10 +13,10 @@ from collections.abc import (
     ValuesView,
 )
 from collections.abc import Set as AbstractSet
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from .. import _core
-from .containers import DEEP, Shared, share_values, version_of
+from .containers import DEEP, Shared, share_values, theirs, version_of
 
 __all__ = ["DictProxy"]
 
@@ -144,6 +144,7 @@ class DictProxy(Shared, _core.Table[K, V], MutableMapping[K, V]):
 
     __slots__ = ()
     _flavour = 1
+    _exposed_: ClassVar[tuple[str, ...]] = theirs.DictProxy._exposed_  # for programs that extend it
     _itself = "{...}"
 
     def __init__(

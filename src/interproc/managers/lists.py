@@ -5,10 +5,10 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Callable, Iterable, Iterator, MutableSequence
-from typing import TYPE_CHECKING, Any, Self, SupportsIndex, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, SupportsIndex, TypeVar, overload
 
 from .. import _core
-from .containers import DEEP, Shared, share_values, version_of
+from .containers import DEEP, Shared, share_values, theirs, version_of
 
 __all__ = ["ListProxy"]
 
@@ -36,6 +36,7 @@ class ListProxy(Shared, _core.List[T], MutableSequence[T]):
     __slots__ = ()
     _inner = Shared._inner - {"insert"} | {"get", "set", "slice", "replace", "rearrange", "remove_at"}
     _flavour = 5
+    _exposed_: ClassVar[tuple[str, ...]] = theirs.ListProxy._exposed_  # for programs that extend it
     _itself = "[...]"
 
     def __init__(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from .. import _core
-from .containers import DEEP, Shared, not_subscriptable, share_values, version_of
+from .containers import DEEP, Shared, not_subscriptable, share_values, theirs, version_of
 
 __all__ = ["Namespace", "NamespaceProxy"]
 
@@ -42,6 +42,7 @@ class NamespaceProxy(Shared, _core.Attributes):
     """
 
     _flavour = 3
+    _exposed_: ClassVar[tuple[str, ...]] = theirs.NamespaceProxy._exposed_  # for programs that extend it
     _itself = "Namespace(...)"
     _methods = frozenset(
         ("add", "close", "closed", "compare_exchange", "lock", "update_with", "version", "watch")

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Iterator
 from multiprocessing import process
 from multiprocessing.reduction import ForkingPickler
-from types import TracebackType
+from types import CellType, FunctionType, TracebackType
 from typing import Any, Self, TypeVar
 
 from .. import _core, locks, shared
@@ -357,15 +357,13 @@ def _twin(cls: Any) -> Any:
     own: list[Any] = []
     for base in cls.__mro__:
         if base.__module__.partition(".")[0] != "interproc":
-            own.append(vars(base))
+            own.append(base)
         elif base.__name__ in _TWINS:
             found = _TWINS[base.__name__]
-            if not any("_exposed_" in body or _methods(body) for body in own):
-                return found
-            merged: dict[str, Any] = {"_exposed_": found._exposed_, "__module__": cls.__module__}
-            for body in reversed(own):
-                merged.update(_methods(body))
-            return type(cls.__name__, (found,), merged)
+            for users in reversed(own):
+                if methods := _methods(vars(users)):
+                    found = _derived(found, users, methods)
+            return found
     raise TypeError(
         f"{cls.__qualname__} has no twin that could stand for it where its memory is out of reach"
     )
@@ -377,6 +375,26 @@ def _methods(body: Any) -> dict[str, Any]:
         for key, value in body.items()
         if key == "_exposed_" or not (key.startswith("__") and key.endswith("__") and not callable(value))
     }
+
+
+def _derived(twin_: Any, users: Any, methods: dict[str, Any]) -> Any:
+    """A subclass of the twin with the methods of a user's class; super() in them means the twin."""
+    cell = CellType()
+    body = {key: _rebound(value, cell) for key, value in methods.items()}
+    made = type(users.__name__, (twin_,), {**body, "__module__": users.__module__})
+    cell.cell_contents = made
+    return made
+
+
+def _rebound(value: Any, cell: CellType) -> Any:
+    """A function with another class for its super()."""
+    if not isinstance(value, FunctionType) or "__class__" not in value.__code__.co_freevars:
+        return value
+    cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+    closure = tuple(cell if name == "__class__" else its for name, its in cells)
+    made = FunctionType(value.__code__, value.__globals__, value.__name__, value.__defaults__, closure)
+    made.__kwdefaults__ = value.__kwdefaults__
+    return functools.update_wrapper(made, value)
 
 
 class RemoteTransaction:

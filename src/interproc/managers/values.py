@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from .. import _core
-from .containers import DEEP, Shared, not_subscriptable, version_of
+from .containers import DEEP, Shared, not_subscriptable, theirs, version_of
 
 __all__ = ["Value", "ValueProxy"]
 
@@ -54,6 +54,7 @@ class ValueProxy(Shared, _Table[str, T]):
 
     __slots__ = ()
     _flavour = 4
+    _exposed_: ClassVar[tuple[str, ...]] = theirs.ValueProxy._exposed_  # for programs that extend it
     _itself = "Value(...)"
 
     def __init__(
