@@ -323,7 +323,7 @@ def _many(
     full = _asked(adapter.bytes_held, made)
     if plan.thorough:
         _check_all(client, entries, SMALL)
-    times: dict[str, list[float]] = {"many": [], "few": []}
+    times: dict[str, list[float]] = {"many": [], "few": [], "again": []}
     counted = 0
     for number in range(PASSES):
         for name, one, size in (("few", other, ENTRIES), ("many", client, entries)):
@@ -333,9 +333,12 @@ def _many(
             times[name].append(each)
             counted += count
             _expect(keys[0], one.get(keys[:1]), _value(numbers[0], SMALL))
-    many, few_keys = (statistics.median(times[name]) for name in ("many", "few"))
+        spread = [at * (entries // ENTRIES) for at in _chosen(ENTRIES, POOL, number)]
+        times["again"].append(_once(client.get, _pool(client, spread), _seconds(plan))[0])
+    many, few_keys, again = (statistics.median(times[name]) for name in ("many", "few", "again"))
     found["get"] = Sample(many * 1e9, counted)
     found["ratio"] = Sample(many / few_keys, counted, {"ns_at_1000": few_keys * 1e9})
+    found["again"] = Sample(again / few_keys, counted, {"ns": again * 1e9})
     if isinstance(full, str) or isinstance(before, str):
         found["memory"] = found["left"] = NotHere(str(full))
     else:
@@ -448,8 +451,18 @@ SUITE = Suite(
         ),
         _row(
             "million_to_thousand",
-            "`d[key]` at 1,000,000 keys, to that at 1,000",
+            "`d[key]` at 1,000,000 keys, each read once, to that at 1,000",
             _of_a_million.row("ratio"),
+            Target("≤ 1.5", value=1.5),
+            "",
+            "",
+            2,
+            (*STORES, PLAIN),
+        ),
+        _row(
+            "thousand_of_million",
+            "the same of 1,000 keys, anywhere in 1,000,000, that are read again and again",
+            _of_a_million.row("again"),
             Target("≤ 1.5", value=1.5),
             "",
             "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Iterator
+from multiprocessing.managers import RemoteError
 from typing import Any
 
 import pytest
@@ -266,3 +267,23 @@ def test_the_error_of_notifying_without_the_lock_is_that_of_threading(manager: A
 def test_what_a_proxy_exposes_can_be_extended(mp: Any, name: str) -> None:
     managers = importlib.import_module(f"{mp.__name__}.managers")
     assert "more" in managers.MakeProxyType("More", (*getattr(managers, name)._exposed_, "more"))._exposed_
+
+
+def set_beyond(array: Any) -> None:
+    with pytest.raises(OverflowError):
+        array[0] = 300
+    array[1] = 7
+
+
+def test_an_array_refuses_what_does_not_fit(manager: Any, crew: Crew) -> None:
+    array = manager.Array("b", [1, 2])
+    crew.join(crew.start(set_beyond, array))
+    set_beyond(array)
+    assert array[0] == 1 and array[1] == 7 and len(array) == 2
+    with pytest.raises(TypeError):
+        array[0] = "x"
+    with pytest.raises((OverflowError, RemoteError)):  # there, the server's
+        manager.Array("b", [300])
+    floats = manager.Array("d", [1.5])
+    floats[0] = 2
+    assert floats[0] == 2.0

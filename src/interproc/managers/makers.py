@@ -6,7 +6,8 @@ import builtins
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .. import _core, locks, queues, shared
+from .. import _core, locks, queues
+from .arrays import ManagedArray
 from .dicts import DictProxy
 from .lists import ListProxy
 from .namespaces import NamespaceProxy
@@ -45,8 +46,8 @@ class Makers:
         return ValueProxy(typecode, value, lock, arena=self._arena)
 
     def Array(self, typecode: Any, sequence: Any, lock: Any = True) -> Any:
-        """A shared C array; see interproc.Array."""
-        return shared.Array(typecode, sequence, lock=lock, arena=self._arena)
+        """A shared C array, with a lock around it; see interproc.Array, and ManagedArray for its checks."""
+        return ManagedArray.made(typecode, sequence, self._arena)
 
     def Queue(self, maxsize: int = 0, max_bytes: int = 0) -> queues.JoinableQueue[Any]:
         """A queue that also has task_done() and join(), as that of multiprocessing's managers."""
