@@ -11,7 +11,7 @@ __all__ = ["ManagedArray"]
 
 
 class ManagedArray(shared.SynchronizedArray):
-    """A shared array as interproc.Array's, with the checks of array.array, as multiprocessing's managers have.
+    """A shared array as interproc.Array's, with array.array's checks, as multiprocessing's managers have.
 
     Raises OverflowError for an integer out of the items' range, where a C array would cut it off, and
     TypeError.
