@@ -33,6 +33,8 @@ include "connection.pxi"    # Connection, pipe
 include "sync.pxi"          # Memory, Number, Mutex, Semaphore, Signal
 include "key.pxi"           # the keys of tables
 include "container.pxi"     # what tables and lists share; transactions
+include "entry.pxi"         # what is read of them
 include "table.pxi"         # Table
+include "attributes.pxi"    # Attributes
 include "list.pxi"          # List
 include "view.pxi"          # typed windows on memory

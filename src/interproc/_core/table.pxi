@@ -1,53 +1,9 @@
 # table.pxi: Table: a hash table in shared memory, what shared dicts, sets and namespaces are.
 
 cdef enum:
-    KEY_PART = 16 << 10     # of the scratch, when an entry is read: the key's; the rest is the value's
     AT_ONCE = 64            # entries that a snapshot reads at once
     PATIENT_TRIES = 16      # an optimistic change that lost as often takes the lock
     PATIENT_READS = 2       # so does a snapshot that others' changes broke as often
-
-
-cdef class _Entry:
-    """Room for a key and a value that are read; grows."""
-    cdef _Scratch scratch
-    cdef ip_value_out key
-    cdef ip_value_out value
-    cdef void *more_key
-    cdef void *more_value
-
-    def __cinit__(self):
-        self.scratch = _borrow_scratch()
-        memset(&self.key, 0, sizeof(self.key))
-        memset(&self.value, 0, sizeof(self.value))
-        self.key.data = self.scratch.data
-        self.key.room = KEY_PART
-        self.value.data = self.scratch.data + KEY_PART
-        self.value.room = SCRATCH_SIZE - KEY_PART
-        self.value.handles = self.scratch.handles
-        self.value.handles_room = HANDLES_LIMIT
-
-    def __dealloc__(self):
-        free(self.more_key)
-        free(self.more_value)
-        if self.scratch is not None:
-            _return_scratch(self.scratch)
-
-    cdef int grow(self) except -1:
-        """After IP_TOO_LONG."""
-        cdef void *made
-        if self.key.size > self.key.room:
-            made = realloc(self.more_key, self.key.size)
-            if made == NULL:
-                raise MemoryError(f"no memory for a key of {self.key.size:,} bytes")
-            self.more_key = self.key.data = made
-            self.key.room = self.key.size
-        if self.value.size > self.value.room:
-            made = realloc(self.more_value, self.value.size)
-            if made == NULL:
-                raise MemoryError(f"no memory for a value of {self.value.size:,} bytes")
-            self.more_value = self.value.data = made
-            self.value.room = self.value.size
-        return 0
 
 
 cdef class Table(Container):
@@ -585,72 +541,3 @@ cdef class Table(Container):
     def items_list(self):
         """The (key, value) pairs at one moment."""
         return self._list(True, True)
-
-
-cdef extern from "Python.h":
-    object PyObject_GenericGetAttr(object o, object name)
-    int PyObject_GenericSetAttr(object o, object name, PyObject *value) except -1
-    Py_UCS4 PyUnicode_READ_CHAR(object s, Py_ssize_t i) noexcept
-    Py_ssize_t PyUnicode_GET_LENGTH(object s) noexcept
-
-
-cdef inline bint _is_local(object name) noexcept:
-    return PyUnicode_GET_LENGTH(name) == 0 or PyUnicode_READ_CHAR(name, 0) == 95    # an underscore
-
-
-cdef class Attributes(Table):
-    """A table whose values are attributes; those that begin with an underscore are this handle's own.
-
-    A subclass has _no_attribute(name), which answers or raises what is to be said of one that is not there, and _methods: names
-    for which it answers; so they can be had while another has the lock.
-    """
-    _methods = frozenset()
-
-    def __getattribute__(self, name):
-        if _is_local(name):
-            return PyObject_GenericGetAttr(self, name)
-        if name in type(self)._methods and (self.closed or not self._peek(name)):
-            return self._no_attribute(name)
-        value = self._get(name)
-        return self._no_attribute(name) if value is _MISSING else value
-
-    def __setattr__(self, name, value):
-        if _is_local(name):
-            PyObject_GenericSetAttr(self, name, <PyObject *>value)
-        else:
-            self._set(name, value, IP_TABLE_ALWAYS)
-
-    def __delattr__(self, name):
-        if _is_local(name):
-            PyObject_GenericSetAttr(self, name, NULL)
-        elif not Table.discard(self, name):
-            self._no_attribute(name)
-            raise AttributeError(f"'Namespace' object has no attribute {name!r}: it is a method", name=name)
-
-    cdef bint _peek(self, object name) except -1:
-        """Whether there is such a key, whoever has the lock."""
-        cdef _KeyCoder coder
-        cdef _Patience patience
-        cdef int status
-        memset(&patience, 0, sizeof(patience))
-        self._enter()
-        coder = _borrow_coder()
-        try:
-            coder.encode(name, self.arena.c.identity[0])
-            while True:
-                status = ip_table_peek(&self.arena.c, self.table, patience.level, &coder.c)
-                if status == IP_OK or status == IP_AGAIN:
-                    return status == IP_OK
-                if not self._again(status, &patience):
-                    raise self._failed(status, f"looking into {Handle.__repr__(self)}")
-        finally:
-            _return_coder(coder)
-            self._exit()
-
-
-cdef inline void _was(ip_value_out *out, ip_value *was) noexcept:
-    """The value that was read, as what is expected to be there."""
-    memset(was, 0, sizeof(ip_value))
-    was.kind = out.kind
-    was.data = out.data
-    was.size = out.size
