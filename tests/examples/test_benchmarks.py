@@ -69,6 +69,7 @@ ROWS = {
         "method",
         "get_million",
         "million_to_thousand",
+        "thousand_of_million",
         "memory",
         "memory_left",
     },
