@@ -446,7 +446,7 @@ SUITE = Suite(
             "get_million",
             "dict of 1,000,000: `d[key]`, 16 B",
             _of_a_million.row("get"),
-            rounds=2,
+            rounds=5,
             adapters=(*STORES, PLAIN),
         ),
         _row(
@@ -456,7 +456,7 @@ SUITE = Suite(
             Target("≤ 1.5", value=1.5),
             "",
             "",
-            2,
+            5,
             (*STORES, PLAIN),
         ),
         _row(
@@ -466,7 +466,7 @@ SUITE = Suite(
             Target("≤ 1.5", value=1.5),
             "",
             "",
-            2,
+            5,
             (*STORES, PLAIN),
         ),
         _row(
@@ -476,7 +476,7 @@ SUITE = Suite(
             Target("≤ 3", value=3),
             "",
             "",
-            2,
+            5,
         ),
         _row(
             "memory_left",
@@ -484,7 +484,7 @@ SUITE = Suite(
             _of_a_million.row("left"),
             unit="%",
             baseline="",
-            rounds=2,
+            rounds=5,
         ),
     ),
 )
