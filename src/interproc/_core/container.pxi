@@ -20,7 +20,6 @@ def set_sharing(function):
 
 cdef struct _Patience:
     ip_patience level
-    uint64_t owners     # who held the locks at the last look
     bint reaped
 
 
@@ -330,6 +329,20 @@ cdef class Container(Handle):
         cdef Transaction made = Transaction((self,))
         made.begin()
         return made
+
+    cdef int _all_or_nothing(self, object function, tuple args, list values) except -1:
+        cdef Transaction transaction = self._in_transaction()
+        if transaction is None:
+            values = self._all_stored(values)
+        try:
+            function(*args, values)
+        except BaseException:
+            if transaction is not None:
+                transaction.rollback()
+            raise
+        if transaction is not None:
+            transaction.commit()
+        return 0
 
 
 cdef class Transaction:

@@ -277,8 +277,10 @@ cdef class _KeyCoder:
         return 0
 
     cdef bytes spelt(self):
-        """The start of the value of a key that is SPELT."""
+        """The start of the value of a key that is SPELT; of others None."""
         cdef uint32_t n
+        if self.spelling != SPELT:
+            return None
         kind, payload = dumps(self.original)
         n = len(payload)
         return PyBytes_FromStringAndSize(<char *>&n, 4) + bytes((kind,)) + payload

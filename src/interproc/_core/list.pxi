@@ -373,20 +373,6 @@ cdef class List(Container):
         if rest or stop < n or start + same < n:
             List.rearrange(self, [*range(start + same), *range(n, n + len(rest)), *range(stop, n)])
 
-    cdef int _all_or_nothing(self, object function, tuple args, list values) except -1:
-        cdef Transaction transaction = self._in_transaction()
-        if transaction is None:
-            values = self._all_stored(values)
-        try:
-            function(*args, values)
-        except BaseException:
-            if transaction is not None:
-                transaction.rollback()
-            raise
-        if transaction is not None:
-            transaction.commit()
-        return 0
-
     # ---- snapshots
 
     def items_list(self):

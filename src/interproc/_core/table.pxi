@@ -108,7 +108,7 @@ cdef class Table(Container):
         value.owned = NULL
         try:
             coder.encode(key, self.arena.c.identity[0])
-            self._encode(encoder, scratch, obj, coder.spelt() if coder.spelling == SPELT else None, coder.spelling, &value)
+            self._encode(encoder, scratch, obj, coder.spelt(), coder.spelling, &value)
             return self._set_raw(coder, &value.c, when, NULL)
         finally:
             free(value.owned)
@@ -282,6 +282,12 @@ cdef class Table(Container):
 
     # ---- atomic changes
 
+    cdef int _encode_instead(self, Encoder encoder, _Scratch scratch, object obj, _Entry entry, _Value *value) except -1:
+        """Describes a value in the place of one that was read: its key stays spelt as it is."""
+        cdef uint64_t skip = _spelt_size(entry.value.kind >> 4, <const unsigned char *>entry.value.data, entry.value.size)
+        prefix = PyBytes_FromStringAndSize(<const char *>entry.value.data, <Py_ssize_t>skip) if skip else None
+        return self._encode(encoder, scratch, obj, prefix, entry.value.kind >> 4, value)
+
     def compare_exchange(self, key, expected, new):
         """Replaces the value by `new` if it equals `expected`, in one step; whether it did.
 
@@ -316,8 +322,7 @@ cdef class Table(Container):
                 if (entry.value.kind & 15) != kind or entry.value.size - skip != <uint64_t>len(expected_bytes) or memcmp(
                         <const unsigned char *>entry.value.data + skip, <const char *>expected_bytes, len(expected_bytes)):
                     return False
-                prefix = PyBytes_FromStringAndSize(<const char *>entry.value.data, <Py_ssize_t>skip) if skip else None
-                self._encode(encoder, scratch, new, prefix, entry.value.kind >> 4, &value)
+                self._encode_instead(encoder, scratch, new, entry, &value)
                 _was(&entry.value, &was)
                 if self._set_raw(coder, &value.c, IP_TABLE_IF_EQUAL, &was) == IP_TABLE_REPLACED:
                     return True
@@ -343,7 +348,6 @@ cdef class Table(Container):
         cdef _Scratch scratch
         cdef _Value value
         cdef ip_value was
-        cdef uint64_t skip
         cdef _Entry entry
         cdef int tries = 0, outcome
         cdef bint locked = False
@@ -361,14 +365,12 @@ cdef class Table(Container):
                     if default is _MISSING:
                         raise KeyError(key)
                     new = function(default, *args)
-                    self._encode(encoder, scratch, new, coder.spelt() if coder.spelling == SPELT else None,
+                    self._encode(encoder, scratch, new, coder.spelt(),
                                  coder.spelling, &value)
                     outcome = self._set_raw(coder, &value.c, IP_TABLE_IF_ABSENT, NULL)
                 else:
                     new = function(self._load(&entry.value), *args)
-                    skip = _spelt_size(entry.value.kind >> 4, <const unsigned char *>entry.value.data, entry.value.size)
-                    prefix = PyBytes_FromStringAndSize(<const char *>entry.value.data, <Py_ssize_t>skip) if skip else None
-                    self._encode(encoder, scratch, new, prefix, entry.value.kind >> 4, &value)
+                    self._encode_instead(encoder, scratch, new, entry, &value)
                     _was(&entry.value, &was)
                     outcome = self._set_raw(coder, &value.c, IP_TABLE_IF_EQUAL, &was)
                 if outcome != IP_TABLE_REFUSED:
@@ -395,28 +397,22 @@ cdef class Table(Container):
 
     def update_many(self, pairs):
         """Stores all (key, value) pairs, or none if one of them fails or this process is killed."""
-        cdef Transaction transaction
         cdef _KeyCoder coder
         pairs = list(pairs)
         if len(pairs) <= 1:
             for key, value in pairs:
                 self._set(key, value, IP_TABLE_ALWAYS)
             return
-        transaction = self._in_transaction()
-        if transaction is None:
+        keys = [key for key, _ in pairs]
+        if ip_transaction_mine(&self.arena.c, self.container):
             coder = _KeyCoder()
-            for key, _ in pairs:
+            for key in keys:    # as for the values (_all_stored): what cannot be a key raises before the first is stored
                 coder.encode(key, 0)
-            pairs = list(zip([key for key, _ in pairs], self._all_stored([value for _, value in pairs])))
-        try:
-            for key, value in pairs:
-                self._set(key, value, IP_TABLE_ALWAYS)
-        except BaseException:
-            if transaction is not None:
-                transaction.rollback()
-            raise
-        if transaction is not None:
-            transaction.commit()
+        self._all_or_nothing(self._set_all, (keys,), [value for _, value in pairs])
+
+    def _set_all(self, keys, values):
+        for key, value in zip(keys, values):
+            self._set(key, value, IP_TABLE_ALWAYS)
 
     # ---- snapshots
 

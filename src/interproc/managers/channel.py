@@ -9,7 +9,6 @@ import secrets
 import socket
 import threading
 import weakref
-from multiprocessing import managers as mpm
 from multiprocessing import process
 from multiprocessing.connection import Client
 from multiprocessing.managers import RemoteError
@@ -18,6 +17,7 @@ from typing import Any
 
 from .. import _core
 from ..errors import ArenaFull, InterprocError, PicklingError, ServerDied, UnpicklingError
+from .containers import theirs
 
 __all__ = [
     "Channel",
@@ -26,11 +26,8 @@ __all__ = [
     "SocketEnd",
     "namespace",
     "place_of",
-    "theirs",
     "via",
 ]
-
-theirs: Any = mpm  # also what is not in its stubs
 
 Address = Any  # (host, port), a path, or the bytes of an abstract name
 

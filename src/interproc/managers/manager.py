@@ -19,7 +19,8 @@ from .. import _core
 from ..context import _Context, _default_context
 from ..errors import ServerDied
 from . import channel, twins
-from .channel import ask, note_arena, place_of, theirs
+from .channel import ask, note_arena, place_of
+from .containers import theirs
 from .dicts import DictProxy
 from .makers import Makers
 from .remote import AutoProxy, IteratorProxy, PoolProxy, make_proxy

@@ -16,7 +16,7 @@ from .. import _core
 from ..connection import Connection
 from ..errors import ObjectFreed
 from . import twins
-from .channel import theirs
+from .containers import theirs
 from .remote import Life, Token
 
 __all__ = ["Objects", "note_ours"]

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 from .. import _core
 from ..connection import Connection
-from .channel import Place, ask, known_place, place_of, raise_answer, theirs
+from .channel import Place, ask, known_place, place_of, raise_answer
+from .containers import theirs
 
 __all__ = [
     "AcquirerProxy", "ArrayProxy", "AutoProxy", "BarrierProxy", "BaseProxy", "ConditionProxy", "EventProxy",
