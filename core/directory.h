@@ -5,14 +5,15 @@
  *            next    index + 1 of the next free entry
  *            name    hash of the name, or 0
  *
- * A body starts with an ip_object, then its ends, then what its kind adds. A queue has one end, a pipe two. Each end
+ * A body starts with an ip_object, then its ends, then what its kind adds. A queue has one end, a pipe two, a channel three. Each end
  * has a bitmap of the members that hold it, and a count of the messages in transit that carry a handle on it:
  * a handle that is sent keeps its object alive while nobody holds it. That count changes in the same change that
  * publishes or takes the message, so it cannot drift; the bits are idempotent.
  *
  * An id is (entry index, generation). When no end of an object has a holder or a handle in transit, the object is doomed:
  * nobody can find it any more; its contents are freed step by step, by whoever sweeps, and then its entry. Each step can be repeated.
- * An end that is empty while another is not stays so: `vacated` says it to those who look on the hot path.
+ * An end that is empty while another is not stays so: `vacated` says it to those who look on the hot path. Only an end that is
+ * `unborn`, as a side of a fresh channel, may yet have its first holder, as long as the last end (its keepers') has one.
  *
  * All of it changes under the arena lock.
  */
@@ -21,7 +22,11 @@
 
 #include "arena.h"
 
-enum { IP_QUEUE = 1, IP_PIPE = 2, IP_MEMORY = 3, IP_TABLE = 4, IP_LIST = 5, IP_KINDS = 6 };
+enum {
+    IP_QUEUE = 1, IP_PIPE = 2, IP_MEMORY = 3, IP_TABLE = 4, IP_LIST = 5, IP_CHANNEL = 6, IP_BARRIER = 7, IP_PARTY = 8,
+    IP_KINDS = 9
+};
+#define IP_ENDS_MAX 3u
 
 #define IP_HOLDER_BITS 48u
 #define IP_HOLDER_WORDS (IP_MEMBERS_MAX / IP_HOLDER_BITS)
@@ -42,7 +47,8 @@ typedef struct {
     ip_word vacated; /* bit i: end i has no holder any more */
     ip_word name;    /* offset of a block with the name, or 0 */
     ip_word name_size, name_sum;
-    ip_word spare[2];
+    ip_word unborn;  /* bit i: end i has had no holder yet, and is not vacated for it */
+    ip_word spare;
     ip_end ends[];
 } ip_object;
 
@@ -68,11 +74,14 @@ ip_status ip_object_hold(ip_arena *arena, ip_id id, unsigned end, uint32_t membe
 /* This process lets go of an end; the object is freed if it was the last. Others who wait on it are woken. */
 ip_status ip_object_release(ip_arena *arena, ip_id id, unsigned end);
 
+/* Within a change, under the arena lock: this process becomes a holder of an end that another has. */
+ip_status ip_object_hold_locked(ip_arena *arena, ip_id id, unsigned end);
 /* For messages that carry handles: within a change, under the arena lock. */
 ip_status ip_object_depart(ip_arena *arena, ip_id id, unsigned end);
 ip_status ip_object_arrive(ip_arena *arena, ip_id id, unsigned end, bool hold);
 
-/* Makes the member (a reserved slot) a holder of all that this process holds. */
+/* Makes the member (a reserved slot) a holder of all that this process holds, but for sides of channels, parties and enrolments: a
+ * process has those by itself. */
 ip_status ip_directory_share_all(ip_arena *arena, uint32_t member);
 /* Clears a member's bits everywhere, or on queues and pipes only, and frees what nobody holds any more. */
 ip_status ip_directory_release_all(ip_arena *arena, uint32_t member, uint32_t generation, bool rings_only);
@@ -86,9 +95,9 @@ typedef struct {
     ip_id id;
     int kind;
     unsigned ends;
-    unsigned holders[2];
-    bool mine[2]; /* this process is among the holders */
-    uint64_t transit[2];
+    unsigned holders[IP_ENDS_MAX];
+    bool mine[IP_ENDS_MAX]; /* this process is among the holders */
+    uint64_t transit[IP_ENDS_MAX];
     uint64_t body;
     char name[IP_NAME_MAX + 1];
 } ip_object_info;

@@ -19,6 +19,9 @@ typedef enum {
     IP_NOT_OWNER,/* unlocking what one does not hold */
     IP_OVERFLOW, /* one more than the counter may hold */
     IP_HELD,     /* another has the gate of the container: wait for it, and call again */
+    IP_POISONED, /* the channel was poisoned */
+    IP_RETIRED,  /* the other side of the channel has retired */
+    IP_STUCK,    /* a wait that can never end: a deadlock */
     IP_OS_ERROR  /* see errno */
 } ip_status;
 

@@ -17,12 +17,17 @@ __all__ = [
     "ArenaClosed",
     "ArenaCorrupted",
     "ArenaFull",
+    "ChannelEnded",
+    "ChannelPoison",
+    "ChannelRetire",
+    "Deadlock",
     "HandleError",
     "InterprocError",
     "NotLocked",
     "NotOwner",
     "ObjectFreed",
     "PicklingError",
+    "ProcessKilled",
     "ServerDied",
     "ShutDown",
     "SnapshotError",
@@ -99,3 +104,45 @@ class SnapshotError(InterprocError, ValueError):
 
 class ServerDied(InterprocError, EOFError, ConnectionError):
     """The manager's server has ended, was killed, or cannot be reached: what lived in it is gone."""
+
+
+class ChannelEnded(InterprocError):
+    """A channel that no more communication takes place on.
+
+    Attributes:
+        end: the end that was used, or None.
+    """
+
+    def __init__(self, message: str, end: object = None) -> None:
+        super().__init__(message)
+        self.end = end
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (str(self),)  # the end itself stays: an exception that travels is no holder of it
+
+
+class ChannelPoison(ChannelEnded):
+    """The channel was poisoned: by poison(), or since a process that had an end of it failed or died."""
+
+
+class ChannelRetire(ChannelEnded):
+    """The last end of the other side has retired, and all that was sent is read."""
+
+
+class Deadlock(InterprocError):
+    """A wait that can never end: each process that could end it waits itself. The message draws who waits for whom."""
+
+
+class ProcessKilled(InterprocError):
+    """A process was killed by a signal.
+
+    Attributes:
+        signal: the number of the signal.
+    """
+
+    def __init__(self, message: str, signal: int = 0) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (str(self), self.signal)

@@ -1,0 +1,101 @@
+/* party.h: parties: who waits at channels and barriers, and what offers they have out.
+ *
+ *     party     state | event | member | bell | rung | mode | parent, children | guards | table | card | note | inbox | outbox
+ *     state     phase 4 | guard 12 | ticket 40          the ticket goes up with each wait
+ *     guard     where: index of the object 20 | generation 24 | side 2 | queued 1;  parcel: offset of what it offers, or 0
+ *     parcel    kind 8 | handles 16 | pieces 16 | in a block 1;  size;  sum of all but itself;  block;  its sum;
+ *               handles (two words each), sizes of the pieces (one each), contents (if not in a block)
+ *
+ * A thread or a task that takes part in CSP has a party, an object of its own, which only its process holds. It runs (IDLE), or has
+ * offers out (WAITING): one for each guard. An offer is also a word in the queue of its channel (channel.h), which may go stale;
+ * it is good if the party is WAITING and its guard of that number still names that channel and side.
+ *
+ * Whoever finds a partner WAITING completes the communication for both, in one change under the arena lock, by one store of
+ * the partner's state: DONE, with the number of the guard that came true. So exactly one guard of a party does. What a
+ * reader is given lies in its inbox, from then on; what a writer offers lies in its outbox, or in blocks that it owns, until then.
+ * Its owner reads a party's DONE without a lock; it leaves that state only under the arena lock, since a recovering process
+ * looks at it to see whether the change was made. A MET of a barrier is looked at again under the arena lock: it is one of several stores.
+ *
+ * POKED: look again (poison, a message in a buffer, the end of a partner). It may come at any time and means nothing else.
+ *
+ * bell: the party of an event loop, whose thread waits for all tasks of the loop; rung counts.
+ */
+#ifndef IP_PARTY_H
+#define IP_PARTY_H
+
+#include "directory.h"
+#include "heap.h"
+#include "ring.h"
+
+#define IP_PARCEL_WORDS 128u
+#define IP_PARCEL_PIECES_MAX 16u  /* pieces of one message in a block */
+#define IP_PARCEL_HANDLES_MAX 50u /* handles that one message can carry */
+#define IP_GUARDS_MAX 4096u
+#define IP_GUARDS_FEW 8u
+#define IP_NOTE_MAX 232u
+#define IP_CARD_MAX 4096u
+
+enum { IP_PARTY_IDLE = 0, IP_PARTY_WAITING, IP_PARTY_DONE, IP_PARTY_POKED, IP_PARTY_MET, IP_PARTY_STUCK };
+enum { IP_READS = 0, IP_WRITES = 1, IP_SYNCS = 2 }; /* sides; the first two are the ends of a channel, too */
+
+/* mode: why a wait may end without any party's doing */
+enum { IP_TIMED = 1, IP_OUTSIDE = 2, IP_CROWD = 4, IP_JOINING = 8 };
+
+typedef struct {
+    ip_word where, parcel;
+} ip_party_guard;
+
+typedef struct {
+    _Alignas(IP_CACHE_LINE) ip_word state;
+    ip_event event;
+    ip_word member;   /* its process, as the owner of a block is named */
+    ip_word bell;     /* index + 1 | generation << 21 of a party, or 0 */
+    ip_word rung;
+    ip_word mode;
+    ip_word parent;   /* who started it, named as bell is, or 0 */
+    ip_word children; /* JOINING: for how many it waits */
+    ip_word guards;   /* how many are in force */
+    ip_word table;    /* offset of a block with the guards, or 0: few */
+    ip_word table_room;
+    ip_word card, card_size, card_sum; /* a block of text about it */
+    ip_word note_size, note_sum;
+    unsigned char note[IP_NOTE_MAX]; /* text: what it does just now */
+    ip_party_guard few[IP_GUARDS_FEW];
+    ip_word inbox[IP_PARCEL_WORDS];
+    ip_word outbox[IP_PARCEL_WORDS];
+} ip_party;
+
+ip_status ip_party_make(ip_arena *arena, ip_object *object, void *context);
+uint64_t ip_party_body_size(void);
+ip_status ip_party_of(ip_arena *arena, ip_object *object, ip_party **party);
+/* The party of an id in a queue or a bell, or NULL. Under the arena lock. */
+ip_party *ip_party_find(ip_arena *arena, uint32_t index, uint32_t generation);
+
+static inline uint64_t ip_party_name(ip_id id) { return (uint64_t)(id.index + 1) | (uint64_t)id.generation << 21; }
+
+/* The phase now, and the guard that came true. */
+ip_status ip_party_state(const ip_party *party, int *phase, unsigned *guard);
+/* One slice of waiting until it is not WAITING any more; see ip_event_wait. */
+bool ip_party_wait(ip_party *party, uint64_t deadline_ns, bool *slept);
+/* One slice of waiting until `rung` is no longer what was seen. */
+bool ip_party_wait_bell(ip_party *party, uint64_t seen, uint64_t deadline_ns, bool *slept);
+
+/* WAITING -> POKED, and wakes it. Takes the arena lock. */
+ip_status ip_party_poke(ip_arena *arena, ip_id id);
+/* Within the arena lock; *wake collects whom to notify once it is free. */
+ip_status ip_party_poke_locked(ip_arena *arena, ip_party *party);
+
+/* WAITING for the end of `children` parties that it has started; ends by ip_choice_withdraw. */
+ip_status ip_party_join(ip_arena *arena, ip_party *party, uint64_t children);
+
+/* Text about the party, written by its process; reading copies and checks. IP_TOO_LONG. card: takes the arena lock. */
+ip_status ip_party_set_card(ip_arena *arena, ip_party *party, const void *text, uint64_t size);
+ip_status ip_party_set_note(ip_party *party, const void *text, uint64_t size);
+/* Under the arena lock. */
+ip_status ip_party_read_card(ip_arena *arena, const ip_party *party, void *text, uint64_t room, uint64_t *size);
+ip_status ip_party_read_note(const ip_party *party, void *text, uint64_t room, uint64_t *size);
+
+/* Under the arena lock, when nobody holds it any more. */
+ip_status ip_party_dismantle(ip_arena *arena, ip_object *object);
+
+#endif
