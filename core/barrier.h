@@ -14,8 +14,7 @@
 typedef struct {
     _Alignas(IP_CACHE_LINE) ip_word serial; /* of the last enrolment */
     ip_word met;                            /* how often they have met */
-    ip_word label_size, label_sum;
-    unsigned char label[IP_LABEL_MAX];
+    ip_label label;
     ip_offers enrolled;
     ip_offers offers;
 } ip_barrier;
@@ -33,7 +32,11 @@ ip_status ip_barrier_bequeath(ip_arena *arena, ip_object *object, uint64_t seria
 ip_status ip_barrier_resign(ip_arena *arena, ip_object *object, uint64_t serial);
 ip_status ip_barrier_look(ip_arena *arena, ip_object *object, uint64_t *enrolled, uint64_t *waiting, uint64_t *met);
 
-/* Under the arena lock. */
+/* Under the arena lock. owned: is that enrolment this process's? IP_FREED: no. member: the next enrolment's from *position (0 first)
+ * on; its member is UINT32_MAX while it is on its way. IP_AGAIN: no more. */
+ip_status ip_barrier_owned(ip_arena *arena, ip_barrier *barrier, uint64_t serial);
+ip_status ip_barrier_count(ip_arena *arena, ip_barrier *barrier, uint64_t *enrolled);
+ip_status ip_barrier_member(ip_arena *arena, ip_barrier *barrier, uint64_t *position, uint32_t *member);
 void ip_barrier_poke_all(ip_arena *arena, ip_object *object);
 ip_status ip_barrier_bereave(ip_arena *arena, ip_object *object, uint32_t member);
 ip_status ip_barrier_dismantle(ip_arena *arena, ip_object *object);

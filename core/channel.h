@@ -1,8 +1,6 @@
 /* channel.h: channels: conduits between writers and readers, which meet (rendezvous) or pass messages on by a buffer.
  *
- *     channel   flags | policy | label | queue of readers, queue of writers | counters | ring (if it has a buffer)
- *     queue     head, tail, room, block | few words                       offers, oldest first; 0: one that was taken out
- *     offer     index of the party 20 | guard 12 | generation of the party 24
+ *     channel   flags | policy, capacity | counters | label | offers of readers, offers of writers (offers.h) | ring (if it has a buffer)
  *
  * Three ends: 0 the readers, 1 the writers, 2 those who keep the channel without taking a side. A process holds a side as long as
  * it has an end of it that has not retired; a side that once had a holder and has none any more has retired (directory.h). When
@@ -16,36 +14,32 @@
  * A buffered channel is a ring with its own locks; parties wait for it as for others, are poked when there is something to look
  * at, and try again.
  *
- * Invariants: an offer is in at most one place of one queue; head <= tail <= head + room. A queue changes by single stores of
- * head or tail, or moves as a whole in a journaled change.
+ * Invariant: the offer of a party that waits, as its guards say, is in the queue of each of its guards' channels.
  * Lock order: a ring's locks -> the arena lock.
  */
 #ifndef IP_CHANNEL_H
 #define IP_CHANNEL_H
 
-#include "party.h"
+#include "offers.h"
 
-#define IP_OFFERS_FEW 6u
 #define IP_LABEL_MAX 64u
 #define IP_KEEPS 2u /* the end of those who keep a channel */
+#define IP_UNBOUNDED IP_PAYLOAD_MAX /* as a capacity */
 
 enum { IP_BLOCKING = 0, IP_SLIDING, IP_DROPPING, IP_OVERWRITING }; /* what a writer does when the buffer is full */
 
 typedef struct {
-    ip_word head, tail;
-    ip_word room;  /* words in the block, or in few */
-    ip_word block; /* offset, or 0 */
-    ip_word few[IP_OFFERS_FEW];
-} ip_offers;
+    ip_word size, sum;
+    unsigned char text[IP_LABEL_MAX];
+} ip_label;
 
 typedef struct {
     _Alignas(IP_CACHE_LINE) ip_word flags; /* bit 0: poisoned */
     ip_word policy;   /* of a full buffer */
-    ip_word capacity; /* messages in the buffer; 0: none, a rendezvous */
+    ip_word capacity; /* messages in the buffer; 0: none, a rendezvous; or IP_UNBOUNDED */
     ip_word passed;   /* communications completed by rendezvous; a buffer's are counted by its ring */
     ip_word lost;     /* messages that a full buffer has dropped */
-    ip_word label_size, label_sum;
-    unsigned char label[IP_LABEL_MAX];
+    ip_label label;
     ip_offers offers[2]; /* of readers, of writers */
     ip_ring ring[];
 } ip_channel;
@@ -62,6 +56,10 @@ typedef struct {
     uint64_t waiting[2]; /* offers that are out, at most */
     char label[IP_LABEL_MAX + 1];
 } ip_channel_info;
+
+/* What users call it; a longer text is cut. `text` has room for IP_LABEL_MAX + 1 bytes. */
+void ip_label_set(ip_label *label, const char *text, uint64_t size);
+ip_status ip_label_get(const ip_label *label, char *text);
 
 ip_status ip_channel_make(ip_arena *arena, ip_object *object, void *settings);
 uint64_t ip_channel_body_size(uint64_t capacity);
@@ -90,17 +88,5 @@ void ip_channel_poke_all(ip_arena *arena, ip_object *object);
 /* Under the arena lock, within a change: a member has died with a side in its hands. */
 ip_status ip_channel_bereave(ip_arena *arena, ip_object *object);
 ip_status ip_channel_dismantle(ip_arena *arena, ip_object *object);
-
-/* ---- queues of offers, also a barrier's; under the arena lock ---- */
-
-void ip_offers_init(ip_offers *offers);
-/* Adds a word; grows or tidies if there is no room. Commits. `keep` tells whether an offer is still good. */
-typedef bool (*ip_offer_keeper)(ip_arena *arena, uint64_t offer, const void *context);
-ip_status ip_offers_add(ip_arena *arena, ip_offers *offers, uint64_t offer, ip_offer_keeper keep, const void *context);
-ip_status ip_offers_span(ip_arena *arena, ip_offers *offers, uint64_t *head, uint64_t *tail);
-ip_status ip_offers_at(ip_arena *arena, ip_offers *offers, uint64_t position, ip_word **word);
-/* Takes one out, wherever it is. */
-ip_status ip_offers_remove(ip_arena *arena, ip_offers *offers, uint64_t offer);
-ip_status ip_offers_free(ip_arena *arena, ip_offers *offers, ip_range *freed);
 
 #endif

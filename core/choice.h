@@ -27,13 +27,13 @@ typedef struct {
 typedef struct {
     unsigned guard;       /* which came true, or is poisoned or retired */
     bool delivered;       /* of IP_WRITES: the message's block is no longer this process's */
-    ip_incoming incoming; /* of IP_READS, if IP_OK; its contents lie in the scratch memory, of at least 8 * IP_PARCEL_WORDS bytes */
+    ip_incoming incoming; /* of IP_READS, if IP_OK; its contents lie in the scratch memory, of at least IP_PARCEL_SCRATCH bytes, aligned to 8 */
     uint32_t woken;       /* index + 1 of a party of this process with a bell that has to be told, or 0 */
 } ip_choice;
 
 /* Looks for a partner for each guard, beginning with `first` and going round. IP_OK, IP_POISONED, IP_RETIRED: of choice->guard.
  * IP_AGAIN: there is none; with `offer` the offers are out. IP_BUSY: call again. IP_TOO_LONG: a message that is neither in a block
- * nor fits into a parcel (all that are offered at once share one outbox: see ip_parcel_fits), or too many handles or guards. */
+ * nor fits into a parcel (all that are offered at once share one outbox: ip_parcel_size of each, together at most 8 * IP_PARCEL_WORDS), or too many handles or guards. */
 ip_status ip_choice_try(ip_arena *arena, ip_party *me, ip_id my_id, const ip_guard *guards, unsigned n, unsigned first,
                         bool offer, ip_patience patience, unsigned char *scratch, ip_choice *choice);
 /* After waiting: IP_OK: chosen. IP_AGAIN: poked; no offers are out. IP_BUSY: still waiting, or call again. IP_STUCK: deadlock; the
@@ -43,9 +43,6 @@ ip_status ip_choice_settle(ip_arena *arena, ip_party *me, const ip_guard *guards
 /* Takes the offers back: IP_AGAIN; or it was too late: as ip_choice_settle. */
 ip_status ip_choice_withdraw(ip_arena *arena, ip_party *me, const ip_guard *guards, unsigned n, ip_patience patience,
                              unsigned char *scratch, ip_choice *choice);
-
-/* Bytes of an outbox that this message takes: all that are offered at once have to fit into 8 * IP_PARCEL_WORDS. */
-uint64_t ip_parcel_size(const ip_outgoing *message);
 
 /* ---- deadlock (stuck.c) ---- */
 
@@ -59,6 +56,7 @@ typedef struct {
         unsigned side;
     } guards[IP_GUARDS_FEW];
     pid_t pid;
+    uint32_t member;
     uint64_t note_size, card_size;
     char note[IP_NOTE_MAX];
     char card[IP_CARD_MAX];

@@ -3,10 +3,13 @@
 
 #include <string.h>
 
+#include "barrier.h"
+#include "channel.h"
 #include "fault.h"
 #include "heap.h"
 #include "list.h"
 #include "member.h"
+#include "party.h"
 #include "ring.h"
 #include "table.h"
 
@@ -47,7 +50,7 @@ static ip_status body_of(ip_arena *arena, uint64_t index, uint64_t state, ip_obj
     IP_READ(&(*object)->kind, kind);
     IP_READ(&(*object)->index, back);
     *ends = (unsigned)(kind >> 8 & 0xFF);
-    if ((int)(kind & 0xFF) != kind_of(state) || back != index || *ends < 1 || *ends > 2 || size < ip_object_size(*ends))
+    if ((int)(kind & 0xFF) != kind_of(state) || back != index || *ends < 1 || *ends > IP_ENDS_MAX || size < ip_object_size(*ends))
         return IP_CORRUPT;
     return IP_OK;
 }
@@ -72,11 +75,18 @@ static ip_status find_end(ip_arena *arena, ip_id id, unsigned end, ip_object **o
     return end < *ends ? IP_OK : IP_FREED;
 }
 
+static ip_status is_born(ip_arena *arena, ip_object *object, unsigned end) {
+    uint64_t unborn;
+    IP_READ(&object->unborn, unborn);
+    return unborn >> end & 1 ? ip_journal_set(arena, &object->unborn, unborn & ~(UINT64_C(1) << end)) : IP_OK;
+}
+
 static ip_status set_bit(ip_arena *arena, ip_object *object, unsigned end, uint32_t member, bool on) {
     uint64_t word, bit = UINT64_C(1) << member % IP_HOLDER_BITS;
     ip_word *holders = &object->ends[end].holders[member / IP_HOLDER_BITS];
     IP_READ(holders, word);
     if (((word & bit) != 0) == on) return IP_OK;
+    if (on) IP_TRY(is_born(arena, object, end));
     return ip_journal_set(arena, holders, on ? word | bit : word & ~bit);
 }
 
@@ -93,22 +103,35 @@ static ip_status end_is_empty(ip_object *object, unsigned end, bool *empty) {
     return IP_OK;
 }
 
-/* After a bit was cleared or a handle arrived: notes empty ends; dooms the object if all are. */
-static ip_status settle(ip_arena *arena, ip_object *object, unsigned ends) {
-    uint64_t vacated, index, state, now, doomed;
+/* Has the object no holder at all? Notes ends that are empty, for good; but those of a channel's keepers may be taken hold of again. */
+static ip_status is_abandoned(ip_arena *arena, ip_object *object, unsigned ends, bool *abandoned) {
+    uint64_t vacated, now, unborn, kind;
     bool empty;
     IP_READ(&object->vacated, vacated);
+    IP_READ(&object->unborn, unborn);
+    IP_READ(&object->kind, kind);
     now = vacated;
+    *abandoned = true;
     for (unsigned end = 0; end < ends; end++) {
-        if (now >> end & 1) continue;
+        if ((now | unborn) >> end & 1) continue;
         IP_TRY(end_is_empty(object, end, &empty));
-        if (empty) now |= UINT64_C(1) << end;
+        if (!empty)
+            *abandoned = false;
+        else if ((kind & 0xFF) != IP_CHANNEL || end != IP_KEEPS)
+            now |= UINT64_C(1) << end;
     }
-    if (now == vacated) return IP_OK;
-    SET(&object->vacated, now);
-    if (now != (UINT64_C(1) << ends) - 1) return IP_OK;
+    return now == vacated ? IP_OK : ip_journal_set(arena, &object->vacated, now);
+}
+
+/* After a bit was cleared or a handle arrived: notes empty ends; dooms the object if all are. */
+static ip_status settle(ip_arena *arena, ip_object *object, unsigned ends) {
+    uint64_t index, state, doomed;
+    bool abandoned;
+    IP_TRY(is_abandoned(arena, object, ends, &abandoned));
+    if (!abandoned) return IP_OK;
     IP_READ(&object->index, index);
     IP_READ(&entry_at(arena, index)->state, state);
+    if (is_doomed(state)) return IP_OK;
     SET(&entry_at(arena, index)->state, state | DOOMED);
     IP_READ(&arena->header->directory_doomed, doomed);
     SET(&arena->header->directory_doomed, doomed + 1);
@@ -205,6 +228,7 @@ static ip_status create(ip_arena *arena, const recipe *r, ip_id *id, ip_object *
     ip_set(&(*object)->name, name_at);
     ip_set(&(*object)->name_size, r->name_size);
     ip_set(&(*object)->name_sum, r->name_size ? hash_of(r->name, r->name_size) : 0);
+    if (r->kind == IP_CHANNEL) ip_set(&(*object)->unborn, (UINT64_C(1) << IP_KEEPS) - 1);
     IP_TRY(r->make(arena, *object, r->context));
     for (unsigned end = 0; end < r->ends; end++)
         if (r->hold_mask >> end & 1) IP_TRY(set_bit(arena, *object, end, arena->self, true));
@@ -248,6 +272,8 @@ ip_status ip_object_open(ip_arena *arena, int kind, unsigned ends, unsigned hold
 /* Wakes whoever waits on the object, to look at who is still there. */
 static void wake_all(ip_arena *arena, ip_object *object, int kind) {
     if (kind == IP_QUEUE || kind == IP_PIPE) ip_ring_wake_all(arena, object, kind);
+    if (kind == IP_CHANNEL) ip_channel_poke_all(arena, object);
+    if (kind == IP_BARRIER) ip_barrier_poke_all(arena, object);
 }
 
 static ip_status hold(ip_arena *arena, ip_id id, unsigned end, uint32_t member) {
@@ -265,6 +291,8 @@ ip_status ip_object_hold(ip_arena *arena, ip_id id, unsigned end, uint32_t membe
     IP_TRY(take(arena));
     return ip_journal_conclude(arena, hold(arena, id, end, member));
 }
+
+ip_status ip_object_hold_locked(ip_arena *arena, ip_id id, unsigned end) { return hold(arena, id, end, arena->self); }
 
 static ip_status let_go(ip_arena *arena, ip_object *object, unsigned ends, unsigned end, uint32_t member) {
     IP_TRY(set_bit(arena, object, end, member, false));
@@ -329,9 +357,9 @@ static ip_status share_all(ip_arena *arena, uint32_t member) {
     IP_TRY(used_entries(arena, &used));
     for (uint64_t i = 0; i < used; i++) {
         IP_READ(&entry_at(arena, i)->state, state);
-        if (!kind_of(state) || is_doomed(state)) continue;
+        if (!kind_of(state) || is_doomed(state) || kind_of(state) == IP_PARTY) continue;
         IP_TRY(body_of(arena, i, state, &object, &ends));
-        for (unsigned end = 0; end < ends; end++) {
+        for (unsigned end = kind_of(state) == IP_CHANNEL ? IP_KEEPS : 0; end < ends; end++) {
             IP_READ(&object->ends[end].holders[arena->self / IP_HOLDER_BITS], word);
             if (!(word >> arena->self % IP_HOLDER_BITS & 1)) continue;
             /* Not journaled: should this process die here, the reserved slot is buried, with whatever bits it has. */
@@ -359,10 +387,13 @@ static ip_status release_entry(ip_arena *arena, uint64_t index, uint32_t member,
     IP_READ(&entry_at(arena, index)->state, state);
     if (!kind_of(state) || is_doomed(state) || (rings_only && kind_of(state) == IP_MEMORY)) return IP_OK;
     IP_TRY(body_of(arena, index, state, &object, &ends));
+    if (kind_of(state) == IP_BARRIER) IP_TRY(ip_barrier_bereave(arena, object, member));
     for (unsigned end = 0; end < ends; end++) {
         IP_READ(&object->ends[end].holders[member / IP_HOLDER_BITS], word);
         if (!(word >> member % IP_HOLDER_BITS & 1)) continue;
         had = true;
+        if (kind_of(state) == IP_CHANNEL && end != IP_KEEPS && member != arena->self)
+            IP_TRY(ip_channel_bereave(arena, object));
         IP_TRY(let_go(arena, object, ends, end, member));
         FAULT("directory.let_go");
     }
@@ -401,6 +432,9 @@ static ip_status free_step(ip_arena *arena, uint64_t index, uint64_t state, ip_o
     }
     if (kind == IP_TABLE) IP_TRY(ip_table_dismantle(arena, object));
     if (kind == IP_LIST) IP_TRY(ip_list_dismantle(arena, object));
+    if (kind == IP_CHANNEL) IP_TRY(ip_channel_dismantle(arena, object));
+    if (kind == IP_BARRIER) IP_TRY(ip_barrier_dismantle(arena, object));
+    if (kind == IP_PARTY) IP_TRY(ip_party_dismantle(arena, object));
     IP_READ(&object->name, name_at);
     IP_READ(&entry_at(arena, index)->body, body_at);
     if (name_at) IP_TRY(ip_heap_free(arena, name_at, &freed_name));
@@ -518,4 +552,26 @@ ip_status ip_object_next(ip_arena *arena, uint32_t *index, ip_object_info *info)
     }
     ip_lock_release(&arena->header->lock);
     return status;
+}
+
+ip_status ip_object_at(ip_arena *arena, uint32_t index, ip_id *id, int *kind, ip_object **object) {
+    uint64_t used, state;
+    unsigned ends;
+    IP_TRY(used_entries(arena, &used));
+    if (index >= used) return IP_AGAIN;
+    IP_READ(&entry_at(arena, index)->state, state);
+    *kind = kind_of(state);
+    if (!*kind || is_doomed(state)) return IP_FREED;
+    *id = (ip_id){index, generation_of(state)};
+    return body_of(arena, index, state, object, &ends);
+}
+
+ip_status ip_object_id(ip_arena *arena, ip_object *object, ip_id *id) {
+    uint64_t index, used, state;
+    IP_READ(&object->index, index);
+    IP_TRY(used_entries(arena, &used));
+    if (index >= used) return IP_CORRUPT;
+    IP_READ(&entry_at(arena, index)->state, state);
+    *id = (ip_id){(uint32_t)index, generation_of(state)};
+    return IP_OK;
 }

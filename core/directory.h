@@ -105,6 +105,12 @@ typedef struct {
 /* The first object at or after *index; *index becomes one past it. IP_AGAIN: there are no more. */
 ip_status ip_object_next(ip_arena *arena, uint32_t *index, ip_object_info *info);
 
+/* Under the arena lock: the object of an entry. IP_FREED: it has none that lives. IP_AGAIN: it is beyond the last. */
+ip_status ip_object_at(ip_arena *arena, uint32_t index, ip_id *id, int *kind, ip_object **object);
+
+/* Under the arena lock: the id of an object that lives. */
+ip_status ip_object_id(ip_arena *arena, ip_object *object, ip_id *id);
+
 uint64_t ip_object_size(unsigned ends); /* bytes of an ip_object with its ends */
 
 #endif

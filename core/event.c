@@ -88,3 +88,5 @@ void ip_event_notify_slow(ip_event *event, int how_many) {
     if (futex(&event->seq, FUTEX_WAKE, (uint32_t)how_many, NULL) > 0 && how_many != INT_MAX)
         atomic_store_explicit(&event->sleepers, 1, memory_order_seq_cst); /* there may be more of them */
 }
+
+void ip_event_wake(ip_event *event) { futex(&event->seq, FUTEX_WAKE, INT_MAX, NULL); }

@@ -40,6 +40,16 @@ static inline void ip_event_notify(ip_event *event, int how_many) {
     if (atomic_load_explicit(&event->sleepers, memory_order_seq_cst)) ip_event_notify_slow(event, how_many);
 }
 
+/* The same in two parts, for an event whose memory may be freed once a lock is released: ip_event_announce under the lock; if it
+ * says that somebody may sleep, ip_event_wake after it, which looks at the address only. Wakes all. */
+static inline bool ip_event_announce(ip_event *event) {
+    if (!atomic_load_explicit(&event->sleepers, memory_order_seq_cst)) return false;
+    atomic_store_explicit(&event->sleepers, 0, memory_order_seq_cst);
+    atomic_fetch_add_explicit(&event->seq, 1, memory_order_seq_cst);
+    return true;
+}
+void ip_event_wake(ip_event *event);
+
 uint64_t ip_now_ns(void);
 
 static inline void ip_pause(void) {

@@ -3,8 +3,8 @@
  *     party     state | event | member | bell | rung | mode | parent, children | guards | table | card | note | inbox | outbox
  *     state     phase 4 | guard 12 | ticket 40          the ticket goes up with each wait
  *     guard     where: index of the object 20 | generation 24 | side 2 | queued 1;  parcel: offset of what it offers, or 0
- *     parcel    kind 8 | handles 16 | pieces 16 | in a block 1;  size;  sum of all but itself;  block;  its sum;
- *               handles (two words each), sizes of the pieces (one each), contents (if not in a block)
+ *
+ * A guard is `queued` while there is a word for it in the queue of its object, so it is not entered twice.
  *
  * A thread or a task that takes part in CSP has a party, an object of its own, which only its process holds. It runs (IDLE), or has
  * offers out (WAITING): one for each guard. An offer is also a word in the queue of its channel (channel.h), which may go stale;
@@ -24,12 +24,8 @@
 #define IP_PARTY_H
 
 #include "directory.h"
-#include "heap.h"
-#include "ring.h"
+#include "parcel.h"
 
-#define IP_PARCEL_WORDS 128u
-#define IP_PARCEL_PIECES_MAX 16u  /* pieces of one message in a block */
-#define IP_PARCEL_HANDLES_MAX 50u /* handles that one message can carry */
 #define IP_GUARDS_MAX 4096u
 #define IP_GUARDS_FEW 8u
 #define IP_NOTE_MAX 232u
@@ -39,7 +35,13 @@ enum { IP_PARTY_IDLE = 0, IP_PARTY_WAITING, IP_PARTY_DONE, IP_PARTY_POKED, IP_PA
 enum { IP_READS = 0, IP_WRITES = 1, IP_SYNCS = 2 }; /* sides; the first two are the ends of a channel, too */
 
 /* mode: why a wait may end without any party's doing */
-enum { IP_TIMED = 1, IP_OUTSIDE = 2, IP_CROWD = 4, IP_JOINING = 8 };
+enum {
+    IP_TIMED = 1,   /* it has a time limit */
+    IP_OUTSIDE = 2, /* it waits for other things, too */
+    IP_CROWD = 4,   /* its process has threads that are no parties */
+    IP_JOINING = 8, /* it waits for parties that it has started */
+    IP_LOOP = 16    /* a bell: it does nothing by itself */
+};
 
 typedef struct {
     ip_word where, parcel;
@@ -70,6 +72,25 @@ uint64_t ip_party_body_size(void);
 ip_status ip_party_of(ip_arena *arena, ip_object *object, ip_party **party);
 /* The party of an id in a queue or a bell, or NULL. Under the arena lock. */
 ip_party *ip_party_find(ip_arena *arena, uint32_t index, uint32_t generation);
+/* Under the arena lock: the guard of that number, or NULL. */
+ip_party_guard *ip_party_guard_at(ip_arena *arena, ip_party *party, uint64_t number);
+/* Under the arena lock: sees to it that there is room for n guards. Commits. */
+ip_status ip_party_make_room(ip_arena *arena, ip_party *party, unsigned n);
+
+/* state: phase 4 | guard 12 | ticket 40 */
+static inline uint64_t ip_party_pack(int phase, unsigned guard, uint64_t ticket) {
+    return (uint64_t)phase | (uint64_t)guard << 4 | (ticket & ((UINT64_C(1) << 40) - 1)) << 16;
+}
+static inline int ip_party_phase(uint64_t state) { return (int)(state & 0xF); }
+static inline unsigned ip_party_chosen(uint64_t state) { return (unsigned)(state >> 4 & 0xFFF); }
+static inline uint64_t ip_party_ticket(uint64_t state) { return state >> 16; }
+
+/* where: index 20 | generation 24 | side 2 | queued 1 */
+#define IP_QUEUED (UINT64_C(1) << 46)
+static inline uint64_t ip_where(ip_id id, unsigned side) {
+    return (uint64_t)id.index | (uint64_t)(id.generation & 0xFFFFFF) << 20 | (uint64_t)side << 44;
+}
+static inline unsigned ip_where_side(uint64_t where) { return (unsigned)(where >> 44 & 3); }
 
 static inline uint64_t ip_party_name(ip_id id) { return (uint64_t)(id.index + 1) | (uint64_t)id.generation << 21; }
 
@@ -77,12 +98,12 @@ static inline uint64_t ip_party_name(ip_id id) { return (uint64_t)(id.index + 1)
 ip_status ip_party_state(const ip_party *party, int *phase, unsigned *guard);
 /* One slice of waiting until it is not WAITING any more; see ip_event_wait. */
 bool ip_party_wait(ip_party *party, uint64_t deadline_ns, bool *slept);
-/* One slice of waiting until `rung` is no longer what was seen. */
+/* One slice of waiting until `rung` is no longer what was seen; makes it a bell. */
 bool ip_party_wait_bell(ip_party *party, uint64_t seen, uint64_t deadline_ns, bool *slept);
 
 /* WAITING -> POKED, and wakes it. Takes the arena lock. */
 ip_status ip_party_poke(ip_arena *arena, ip_id id);
-/* Within the arena lock; *wake collects whom to notify once it is free. */
+/* The same under the arena lock. */
 ip_status ip_party_poke_locked(ip_arena *arena, ip_party *party);
 
 /* WAITING for the end of `children` parties that it has started; ends by ip_choice_withdraw. */
@@ -94,6 +115,10 @@ ip_status ip_party_set_note(ip_party *party, const void *text, uint64_t size);
 /* Under the arena lock. */
 ip_status ip_party_read_card(ip_arena *arena, const ip_party *party, void *text, uint64_t room, uint64_t *size);
 ip_status ip_party_read_note(const ip_party *party, void *text, uint64_t room, uint64_t *size);
+
+/* Under the arena lock: has its owner, or its loop, look, once the lock is free: *wake is what ip_event_wake is then called for, or
+ * NULL. A task of this very process is left to the caller, in *task (its index + 1), unless that is NULL. */
+ip_status ip_party_call(ip_arena *arena, ip_party *party, ip_event **wake, uint32_t *task);
 
 /* Under the arena lock, when nobody holds it any more. */
 ip_status ip_party_dismantle(ip_arena *arena, ip_object *object);

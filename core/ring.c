@@ -28,7 +28,7 @@ ip_status ip_segment_new(ip_arena *arena, uint64_t capacity, uint64_t *at) {
     return IP_OK;
 }
 
-static ip_status make_one(ip_arena *arena, ip_ring *ring, const ip_ring_settings *settings) {
+ip_status ip_ring_make_one(ip_arena *arena, ip_ring *ring, const ip_ring_settings *settings) {
     uint64_t at;
     IP_TRY(ip_segment_new(arena, FIRST_CAPACITY, &at));
     memset(ring, 0, sizeof *ring);
@@ -54,8 +54,8 @@ ip_status ip_ring_make(ip_arena *arena, ip_object *object, void *settings) {
     uint64_t word;
     IP_READ(&object->kind, word);
     int kind = (int)(word & 0xFF);
-    IP_TRY(make_one(arena, ip_ring_of(object, kind, 0), settings));
-    return kind == IP_PIPE ? make_one(arena, ip_ring_of(object, kind, 1), settings) : IP_OK;
+    IP_TRY(ip_ring_make_one(arena, ip_ring_of(object, kind, 0), settings));
+    return kind == IP_PIPE ? ip_ring_make_one(arena, ip_ring_of(object, kind, 1), settings) : IP_OK;
 }
 
 ip_status ip_ring_bounds(ip_ring *ring, uint64_t put, uint64_t bytes, uint64_t size, bool *room) {
@@ -255,26 +255,28 @@ ip_status ip_ring_shut_down(ip_arena *arena, ip_object *object, ip_ring *ring, b
     return status;
 }
 
-ip_status ip_ring_dismantle(ip_arena *arena, ip_object *object, int kind) {
+ip_status ip_ring_empty_step(ip_arena *arena, ip_ring *ring) {
+    for (int steps = 0; steps < 256; steps++) {
+        ip_status status = ip_ring_drop_one(arena, ring);
+        if (status == IP_AGAIN) return IP_OK;
+        if (status != IP_OK) return status;
+    }
+    return IP_AGAIN;
+}
+
+ip_status ip_ring_free_segment(ip_arena *arena, ip_ring *ring) {
     ip_range freed;
     uint64_t head;
     spot s;
+    IP_READ(&ring->head, head);
+    IP_TRY(read_place(&ring->head_place[SLOT(head)], &s));
+    return ip_heap_free(arena, s.segment, &freed);
+}
+
+ip_status ip_ring_dismantle(ip_arena *arena, ip_object *object, int kind) {
     unsigned n = kind == IP_PIPE ? 2 : 1;
-    for (unsigned which = 0; which < n; which++) {
-        ip_ring *ring = ip_ring_of(object, kind, which);
-        for (int steps = 0; steps < 256; steps++) {
-            ip_status status = ip_ring_drop_one(arena, ring);
-            if (status == IP_AGAIN) goto empty;
-            if (status != IP_OK) return status;
-        }
-        return IP_AGAIN;
-    empty:;
-    }
-    for (unsigned which = 0; which < n; which++) { /* in the change that frees the body too */
-        ip_ring *ring = ip_ring_of(object, kind, which);
-        IP_READ(&ring->head, head);
-        IP_TRY(read_place(&ring->head_place[SLOT(head)], &s));
-        IP_TRY(ip_heap_free(arena, s.segment, &freed));
-    }
+    for (unsigned which = 0; which < n; which++) IP_TRY(ip_ring_empty_step(arena, ip_ring_of(object, kind, which)));
+    /* in the change that frees the body too */
+    for (unsigned which = 0; which < n; which++) IP_TRY(ip_ring_free_segment(arena, ip_ring_of(object, kind, which)));
     return IP_OK;
 }

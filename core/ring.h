@@ -106,6 +106,8 @@ typedef struct {
 /* The maker of a queue's or pipe's body (context: ip_ring_settings), its size, and the rings in it. */
 ip_status ip_ring_make(ip_arena *arena, ip_object *object, void *settings);
 uint64_t ip_ring_body_size(int kind);
+/* The same for one ring, wherever it lies. */
+ip_status ip_ring_make_one(ip_arena *arena, ip_ring *ring, const ip_ring_settings *settings);
 /* A queue has ring 0; the end e of a pipe reads ring e and writes ring 1 - e. */
 ip_ring *ip_ring_of(ip_object *object, int kind, unsigned which);
 
@@ -152,6 +154,9 @@ ip_status ip_ring_shut_down(ip_arena *arena, ip_object *object, ip_ring *ring, b
 void ip_ring_wake_all(ip_arena *arena, ip_object *object, int kind);
 /* One step towards freeing the contents of an object without holders; IP_AGAIN while there is more to do. */
 ip_status ip_ring_dismantle(ip_arena *arena, ip_object *object, int kind);
+/* The same for one ring, in two parts: IP_AGAIN while there is more to take off; then, in the change that frees its body, the last segment. */
+ip_status ip_ring_empty_step(ip_arena *arena, ip_ring *ring);
+ip_status ip_ring_free_segment(ip_arena *arena, ip_ring *ring);
 /* Takes the ring's locks: checks the invariants above. For tests and tools. */
 ip_status ip_ring_check(ip_arena *arena, ip_ring *ring);
 

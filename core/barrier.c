@@ -1,0 +1,210 @@
+/* barrier.c: who is enrolled at a barrier; the meeting itself takes place in choice.c. */
+#include "barrier.h"
+
+#include <string.h>
+
+#include "fault.h"
+#include "member.h"
+
+/* enrolment: member + 1 12 | generation 16 | serial 28 */
+#define SERIAL_MAX ((UINT64_C(1) << 28) - 1)
+
+static uint64_t pack(uint32_t member, uint32_t generation, uint64_t serial) {
+    return (uint64_t)(member + 1) | (uint64_t)(generation & 0xFFFF) << 12 | serial << 28;
+}
+static uint64_t owner_of(uint64_t enrolment) { return enrolment & 0xFFFFFFF; }
+static uint64_t serial_of(uint64_t enrolment) { return enrolment >> 28; }
+
+uint64_t ip_barrier_body_size(void) { return ip_object_size(1) + sizeof(ip_barrier); }
+
+static ip_barrier *barrier_at(ip_object *object) { return (ip_barrier *)(void *)((unsigned char *)object + ip_object_size(1)); }
+
+ip_status ip_barrier_make(ip_arena *arena, ip_object *object, void *context) {
+    const ip_channel_settings *settings = context;
+    ip_barrier *barrier = barrier_at(object);
+    (void)arena;
+    memset(barrier, 0, sizeof *barrier);
+    ip_set(&barrier->serial, 0);
+    ip_set(&barrier->met, 0);
+    ip_label_set(&barrier->label, settings->label, settings->label_size);
+    ip_offers_init(&barrier->enrolled);
+    ip_offers_init(&barrier->offers);
+    return IP_OK;
+}
+
+ip_status ip_barrier_of(ip_arena *arena, ip_object *object, ip_barrier **barrier) {
+    uint64_t room, kind;
+    ip_block *block;
+    IP_TRY(ip_heap_block(arena, ip_offset_of(arena, object), &block, &room));
+    IP_READ(&object->kind, kind);
+    if ((kind & 0xFF) != IP_BARRIER || kind >> 8 != 1 || room < ip_barrier_body_size()) return IP_CORRUPT;
+    *barrier = barrier_at(object);
+    return IP_OK;
+}
+
+static ip_status locked(ip_arena *arena, ip_object *object, ip_barrier **barrier) {
+    IP_TRY(ip_lock_take(arena, &arena->header->lock, IP_PATIENT));
+    ip_status status = ip_barrier_of(arena, object, barrier);
+    if (status != IP_OK) ip_lock_release(&arena->header->lock);
+    return status;
+}
+
+static ip_status find(ip_arena *arena, ip_barrier *barrier, uint64_t serial, ip_word **word) {
+    uint64_t head, tail, enrolment;
+    IP_TRY(ip_offers_span(&barrier->enrolled, &head, &tail));
+    for (; head < tail; head++) {
+        IP_TRY(ip_offers_at(arena, &barrier->enrolled, head, word));
+        IP_READ(*word, enrolment);
+        if (enrolment && serial_of(enrolment) == serial) return IP_OK;
+    }
+    return IP_FREED;
+}
+
+static bool always(ip_arena *arena, uint64_t enrolment, const void *context) {
+    (void)arena, (void)enrolment, (void)context;
+    return true;
+}
+
+static ip_status enrol(ip_arena *arena, ip_barrier *barrier, uint64_t *serial) {
+    IP_READ(&barrier->serial, *serial);
+    *serial = (*serial + 1) & SERIAL_MAX;
+    ip_set(&barrier->serial, *serial);
+    return ip_offers_add(arena, &barrier->enrolled, pack(arena->self, arena->generation, *serial), always, NULL);
+}
+
+ip_status ip_barrier_enrol(ip_arena *arena, ip_object *object, uint64_t *serial) {
+    ip_barrier *barrier;
+    IP_TRY(locked(arena, object, &barrier));
+    ip_status status = enrol(arena, barrier, serial);
+    ip_lock_release(&arena->header->lock);
+    return status;
+}
+
+/* Gives an enrolment to another owner. */
+static ip_status assign(ip_arena *arena, ip_object *object, uint64_t serial, uint64_t enrolment) {
+    ip_barrier *barrier;
+    ip_word *word;
+    IP_TRY(locked(arena, object, &barrier));
+    ip_status status = find(arena, barrier, serial, &word);
+    if (status == IP_OK) ip_set(word, enrolment);
+    FAULT("barrier.assigned");
+    ip_lock_release(&arena->header->lock);
+    return status;
+}
+
+ip_status ip_barrier_adopt(ip_arena *arena, ip_object *object, uint64_t serial) {
+    return assign(arena, object, serial, pack(arena->self, arena->generation, serial));
+}
+
+ip_status ip_barrier_depart(ip_arena *arena, ip_object *object, uint64_t serial) {
+    return assign(arena, object, serial, serial << 28);
+}
+
+ip_status ip_barrier_bequeath(ip_arena *arena, ip_object *object, uint64_t serial, uint32_t member, uint32_t generation) {
+    return assign(arena, object, serial, pack(member, generation, serial));
+}
+
+ip_status ip_barrier_resign(ip_arena *arena, ip_object *object, uint64_t serial) {
+    ip_barrier *barrier;
+    ip_word *word;
+    uint64_t enrolment;
+    IP_TRY(locked(arena, object, &barrier));
+    ip_status status = find(arena, barrier, serial, &word);
+    if (status == IP_OK && !ip_get(word, &enrolment)) status = IP_CORRUPT;
+    if (status == IP_OK) status = ip_offers_remove(arena, &barrier->enrolled, enrolment);
+    if (status == IP_OK) ip_barrier_poke_all(arena, object);
+    ip_lock_release(&arena->header->lock);
+    return status == IP_FREED ? IP_OK : status;
+}
+
+ip_status ip_barrier_owned(ip_arena *arena, ip_barrier *barrier, uint64_t serial) {
+    ip_word *word;
+    uint64_t enrolment;
+    IP_TRY(find(arena, barrier, serial, &word));
+    IP_READ(word, enrolment);
+    return owner_of(enrolment) == owner_of(pack(arena->self, arena->generation, 0)) ? IP_OK : IP_FREED;
+}
+
+ip_status ip_barrier_count(ip_arena *arena, ip_barrier *barrier, uint64_t *enrolled) {
+    uint64_t head, tail, enrolment;
+    ip_word *word;
+    *enrolled = 0;
+    IP_TRY(ip_offers_span(&barrier->enrolled, &head, &tail));
+    for (; head < tail; head++) {
+        IP_TRY(ip_offers_at(arena, &barrier->enrolled, head, &word));
+        IP_READ(word, enrolment);
+        if (enrolment) ++*enrolled;
+    }
+    return IP_OK;
+}
+
+ip_status ip_barrier_member(ip_arena *arena, ip_barrier *barrier, uint64_t *position, uint32_t *member) {
+    uint64_t head, tail, enrolment;
+    ip_word *word;
+    IP_TRY(ip_offers_span(&barrier->enrolled, &head, &tail));
+    if (*position < head) *position = head;
+    for (; *position < tail; ++*position) {
+        IP_TRY(ip_offers_at(arena, &barrier->enrolled, *position, &word));
+        IP_READ(word, enrolment);
+        if (!enrolment) continue;
+        ++*position;
+        *member = (uint32_t)(enrolment & 0xFFF) - 1;
+        return IP_OK;
+    }
+    return IP_AGAIN;
+}
+
+ip_status ip_barrier_look(ip_arena *arena, ip_object *object, uint64_t *enrolled, uint64_t *waiting, uint64_t *met) {
+    ip_barrier *barrier;
+    uint64_t head, tail, offer;
+    ip_word *word;
+    ip_id id;
+    IP_TRY(locked(arena, object, &barrier));
+    *waiting = 0;
+    ip_status status = ip_barrier_count(arena, barrier, enrolled);
+    if (status == IP_OK) status = ip_object_id(arena, object, &id);
+    if (status == IP_OK) status = ip_offers_span(&barrier->offers, &head, &tail);
+    for (; status == IP_OK && head < tail; head++) {
+        ip_party *party;
+        unsigned guard;
+        status = ip_offers_at(arena, &barrier->offers, head, &word);
+        if (status == IP_OK && !ip_get(word, &offer)) status = IP_CORRUPT;
+        if (status == IP_OK && ip_offer_is_out(arena, offer, ip_where(id, IP_SYNCS), &party, &guard)) ++*waiting;
+    }
+    if (status == IP_OK && !ip_get(&barrier->met, met)) status = IP_CORRUPT;
+    ip_lock_release(&arena->header->lock);
+    return status;
+}
+
+void ip_barrier_poke_all(ip_arena *arena, ip_object *object) {
+    ip_barrier *barrier;
+    ip_id id;
+    if (ip_barrier_of(arena, object, &barrier) != IP_OK || ip_object_id(arena, object, &id) != IP_OK) return;
+    ip_offers_poke(arena, &barrier->offers, ip_where(id, IP_SYNCS));
+}
+
+ip_status ip_barrier_bereave(ip_arena *arena, ip_object *object, uint32_t member) {
+    ip_barrier *barrier;
+    uint64_t head, tail, enrolment;
+    ip_word *word;
+    bool ended = false;
+    IP_TRY(ip_barrier_of(arena, object, &barrier));
+    IP_TRY(ip_offers_span(&barrier->enrolled, &head, &tail));
+    for (; head < tail; head++) { /* each is a change by itself, and can be repeated */
+        IP_TRY(ip_offers_at(arena, &barrier->enrolled, head, &word));
+        IP_READ(word, enrolment);
+        if (!enrolment || (enrolment & 0xFFF) != member + 1) continue;
+        ip_set(word, 0);
+        FAULT("barrier.bereaved");
+        ended = true;
+    }
+    if (ended) ip_barrier_poke_all(arena, object);
+    return IP_OK;
+}
+
+ip_status ip_barrier_dismantle(ip_arena *arena, ip_object *object) {
+    ip_barrier *barrier;
+    IP_TRY(ip_barrier_of(arena, object, &barrier));
+    IP_TRY(ip_offers_free(arena, &barrier->enrolled));
+    return ip_offers_free(arena, &barrier->offers);
+}
