@@ -1,0 +1,183 @@
+"""What belongs to a process while it runs: the ends that it was given, received or made; and how they end with it."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import os
+import sys
+import weakref
+from collections.abc import Callable, Iterable
+from multiprocessing import util
+from typing import Any
+
+from .. import _core
+
+__all__ = ["Scope", "at_exit", "collect", "current_scope"]
+
+CARD_ROOM = 4000  # bytes that a card may have, of the core's IP_CARD_MAX
+SIDES = ("r", "w")
+
+
+class Scope:
+    """The ends of one process, held weakly: an end that nobody refers to any more retires by itself.
+
+    Attributes:
+        name, kind: the process's; of the program itself "main" and "process".
+        parent: the name of the party that has started it, or 0.
+        run: the number of the composition that it is part of, or 0.
+        party: the party of a task, once it has one (csp/tasks.py makes it, and calls introduce()).
+    """
+
+    __slots__ = ("__weakref__", "_ends", "kind", "name", "parent", "party", "run")
+
+    def __init__(self, name: str, kind: str = "process", parent: int = 0, run: int = 0) -> None:
+        self.name = name
+        self.kind = kind
+        self.parent = parent
+        self.run = run
+        self.party: Any = None
+        self._ends: set[weakref.ref[Any]] = set()
+
+    def __repr__(self) -> str:
+        return f"<Scope of {self.name!r} ({self.kind}) with {len(self._ends)} ends>"
+
+    def add(self, end: Any) -> None:
+        """From now on the end (or the enrolment at a barrier) is this process's."""
+        self._ends.add(weakref.ref(end, self._ends.discard))
+
+    def ends(self) -> list[Any]:
+        """Those that are referred to still."""
+        return [end for end in (ref() for ref in tuple(self._ends)) if end is not None]
+
+    def retire_all(self) -> None:
+        """The process has returned."""
+        self._end(_retire)
+
+    def poison_all(self) -> None:
+        """The process has failed."""
+        self._end(_poison)
+
+    def _end(self, how: Callable[[Any], None]) -> None:
+        for end in self.ends():
+            how(end)
+        self._ends.clear()
+
+    def introduce(self, party: Any) -> None:
+        """Records in the arena whose party that is, for pictures and for the description of a deadlock."""
+        party.describe(self.card(), self.parent)
+
+    def card(self) -> bytes:
+        """Who this is, and which ends it has, as JSON of at most CARD_ROOM bytes: the last ends may be left out."""
+        about = {"name": self.name[:200], "kind": self.kind, "pid": os.getpid(), "run": self.run}
+        ends = []
+        room = CARD_ROOM - len(json.dumps(about)) - 20
+        for end in self.ends():
+            side = getattr(end, "side", None)
+            entry = [
+                getattr(end, "channel_id", None) or end.id,
+                SIDES[side] if side in (0, 1) else "b",
+                getattr(end, "label", None) or "",
+            ]
+            room -= len(json.dumps(entry)) + 2
+            if room < 0:
+                break
+            ends.append(entry)
+        return json.dumps({**about, "ends": ends}).encode()
+
+
+def _retire(end: Any) -> None:
+    """Whatever has become of it meanwhile: one that fails must not keep the others from ending."""
+    try:
+        if hasattr(end, "retire"):
+            if end.owned:  # not one that was given away
+                end.retire()
+        else:
+            end.resign()
+    except Exception:
+        pass
+
+
+def _poison(end: Any) -> None:
+    try:
+        if hasattr(end, "poison"):
+            if end.owned:
+                end.poison()
+        else:
+            end.resign()
+    except Exception:
+        pass
+
+
+# ---- whose scope this is -----------------------------------------------------------------------------------
+
+# Of a thread or a task that is a process. A task that it makes inherits it; another thread belongs to the program.
+_current: contextvars.ContextVar[Scope] = contextvars.ContextVar("interproc.csp.scope")
+_main = Scope("main")
+_at_exit: list[Callable[[], object]] = []
+
+
+def current_scope() -> Scope:
+    """The scope of the process that calls this."""
+    return _current.get(_main)
+
+
+def enter(scope: Scope) -> contextvars.Token[Scope]:
+    """What this thread, or this task, does from now on, it does as that process."""
+    return _current.set(scope)
+
+
+def leave(token: contextvars.Token[Scope]) -> None:
+    """Undoes enter()."""
+    _current.reset(token)
+
+
+def become(name: str, kind: str, parent: int, run: int, ends: Iterable[Any] = ()) -> Scope:
+    """In an OS process that a composition has started: all of it is this process. What it has received stays."""
+    scope = _main
+    scope.name, scope.kind, scope.parent, scope.run = name, kind, parent, run
+    for end in ends:
+        scope.add(end)
+    return scope
+
+
+def collect(end: Any) -> None:
+    """The process that calls this has made the end, or has received it."""
+    scope = _current.get(_main)
+    ends = scope._ends
+    ends.add(weakref.ref(end, ends.discard))
+
+
+# ---- the end of an OS process ------------------------------------------------------------------------------
+
+
+def at_exit(call: Callable[[], object]) -> None:
+    """Called when this OS process ends, after the ends of its scope have ended, before it waits for its children."""
+    if call not in _at_exit:
+        _at_exit.append(call)
+
+
+def _finish() -> None:
+    """What the program holds must not keep those whom it has started, and waits for now, from ending."""
+    failed = getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
+    if failed:
+        _main.poison_all()
+    else:
+        _main.retire_all()
+    for call in tuple(_at_exit):
+        call()
+
+
+def _watch_exit(_: object = None) -> None:
+    util.Finalize(None, _finish, exitpriority=100)
+
+
+def _in_child() -> None:
+    global _main
+    _main = Scope("main")  # the ends in it were the parent's
+    _current.set(_main)
+
+
+_watch_exit()
+os.register_at_fork(after_in_child=_in_child)
+util.register_after_fork(_watch_exit, _watch_exit)  # a Process, which clears the registry of finalizers
