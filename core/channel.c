@@ -18,6 +18,7 @@ static ip_channel *channel_at(ip_object *object) {
 
 void ip_label_set(ip_label *label, const char *text, uint64_t size) {
     if (size > IP_LABEL_MAX) size = IP_LABEL_MAX;
+    if (!size) text = ""; /* there may be none */
     ip_set(&label->size, size);
     ip_set(&label->sum, ip_copy_sum(label->text, text, size, size) & IP_PAYLOAD_MAX);
 }
