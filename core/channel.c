@@ -154,10 +154,10 @@ ip_status ip_channel_bereave(ip_arena *arena, ip_object *object) {
 ip_status ip_channel_poison(ip_arena *arena, ip_object *object) {
     IP_TRY(ip_lock_take(arena, &arena->header->lock, IP_PATIENT));
     ip_status status = ip_channel_bereave(arena, object);
-    if (status == IP_OK) {
-        ip_journal_commit(arena);
-        FAULT("channel.poisoned");
+    if (status == IP_OK) { /* poked first: they take the lock before they look, and nobody is left asleep should this process die now */
         ip_channel_poke_all(arena, object);
+        FAULT("channel.poisoned");
+        ip_journal_commit(arena);
     } else {
         ip_journal_rollback(arena);
     }

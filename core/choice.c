@@ -24,17 +24,31 @@ static void count_passed(ip_channel *channel) {
     if (ip_get(&channel->passed, &passed)) ip_set(&channel->passed, (passed + 1) & IP_PAYLOAD_MAX);
 }
 
-/* Takes what a waiting writer offers. IP_FREED: it can carry it out no more, as it is being buried. */
-static ip_status take_offer(ip_arena *arena, ip_party *writer, unsigned guard, unsigned char *scratch, ip_incoming *message) {
-    uint64_t at, state, size;
+/* Where parcels that are offered lie: words of the outbox, or of a block if that is too small. */
+static ip_status outbox_of(ip_arena *arena, ip_party *party, ip_word **words, uint64_t *room) {
+    uint64_t at, size;
     ip_block *block;
+    IP_READ(&party->spill, at);
+    *words = party->outbox;
+    *room = IP_PARCEL_WORDS;
+    if (!at) return IP_OK;
+    IP_TRY(ip_heap_block(arena, at, &block, &size));
+    *words = ip_at(arena, at);
+    *room = size / sizeof(ip_word);
+    return IP_OK;
+}
+
+/* Takes what a waiting writer offers. IP_FREED: it can be carried out no more. */
+static ip_status take_offer(ip_arena *arena, ip_party *writer, unsigned guard, unsigned char *scratch, ip_incoming *message) {
+    uint64_t at, state, size, room;
+    ip_block *block;
+    ip_word *outbox;
     ip_party_guard *g = ip_party_guard_at(arena, writer, guard);
     if (!g) return IP_CORRUPT;
     IP_READ(&g->parcel, at);
-    uint64_t first = ip_offset_of(arena, writer->outbox);
-    if (at < first || at % sizeof(ip_word) || at >= first + sizeof writer->outbox) return IP_CORRUPT;
-    uint64_t room = (first + sizeof writer->outbox - at) / sizeof(ip_word);
-    IP_TRY(ip_parcel_read(ip_at(arena, at), room, scratch, message));
+    IP_TRY(outbox_of(arena, writer, &outbox, &room));
+    if (at >= room) return IP_CORRUPT;
+    IP_TRY(ip_parcel_read(outbox + at, room - at > IP_PARCEL_WORDS ? IP_PARCEL_WORDS : room - at, scratch, message));
     IP_READ(&writer->state, state);
     if (message->block) {
         IP_TRY(ip_heap_block(arena, message->block, &block, &size));
@@ -98,7 +112,10 @@ static ip_status try_channel(attempt *a, const ip_guard *guard) {
             if (status != IP_FREED || guard->side == IP_WRITES) return status;
         }
         ip_offers_taken(arena, offers, partner, its, where);
-        if (status == IP_FREED) continue;
+        if (status == IP_FREED) { /* a handle in its message is closed, or it is being buried: it finds out by itself */
+            IP_TRY(ip_party_poke_locked(arena, partner));
+            continue;
+        }
         count_passed(channel);
         a->choice->delivered = guard->side == IP_WRITES;
         return ip_party_call(arena, partner, &a->wake, &a->choice->woken);
@@ -209,24 +226,51 @@ static ip_status enter_queue(attempt *a, unsigned i) {
     return IP_OK;
 }
 
-static ip_status offer_all(attempt *a) {
+/* Does the guard, as an offer, carry a message? Of a buffered channel it only waits for room. */
+static ip_status carries(ip_arena *arena, const ip_guard *guard, bool *does) {
+    ip_channel *channel;
+    uint64_t capacity;
+    *does = false;
+    if (guard->side != IP_WRITES) return IP_OK;
+    IP_TRY(ip_channel_of(arena, guard->object, &channel));
+    IP_READ(&channel->capacity, capacity);
+    *does = !capacity;
+    return IP_OK;
+}
+
+static ip_status write_outbox(attempt *a) {
     ip_arena *arena = a->arena;
-    uint64_t state, at = 0, used;
-    IP_TRY(ip_party_make_room(arena, a->me, a->n));
+    uint64_t room, used, at = 0, need = 0;
+    ip_word *outbox;
+    bool does;
+    for (unsigned i = 0; i < a->n; i++) {
+        IP_TRY(carries(arena, &a->guards[i], &does));
+        if (!does) continue;
+        used = ip_parcel_size(a->guards[i].message) / sizeof(ip_word);
+        if (used > IP_PARCEL_WORDS) return IP_TOO_LONG;
+        need += used;
+    }
+    if (!need) return IP_OK;
+    IP_TRY(ip_party_make_outbox(arena, a->me, need));
+    IP_TRY(outbox_of(arena, a->me, &outbox, &room));
     for (unsigned i = 0; i < a->n; i++) {
         ip_party_guard *mine = ip_party_guard_at(arena, a->me, i);
         if (!mine) return IP_CORRUPT;
-        if (a->guards[i].side == IP_WRITES) {
-            ip_channel *channel;
-            uint64_t capacity;
-            IP_TRY(ip_channel_of(arena, a->guards[i].object, &channel));
-            IP_READ(&channel->capacity, capacity);
-            if (capacity) continue; /* it only waits for room */
-            IP_TRY(ip_parcel_write(a->me->outbox + at, IP_PARCEL_WORDS - at, a->guards[i].message, &used));
-            ip_set(&mine->parcel, ip_offset_of(arena, a->me->outbox + at));
-            at += used;
-        }
+        IP_TRY(carries(arena, &a->guards[i], &does));
+        if (!does) continue;
+        if (at > room) return IP_CORRUPT;
+        IP_TRY(ip_parcel_write(outbox + at, room - at, a->guards[i].message, &used));
+        ip_set(&mine->parcel, at);
+        at += used;
     }
+    return IP_OK;
+}
+
+static ip_status offer_all(attempt *a) {
+    ip_arena *arena = a->arena;
+    uint64_t state;
+    IP_TRY(ip_party_make_room(arena, a->me, a->n));
+    IP_TRY(write_outbox(a));
     for (unsigned i = 0; i < a->n; i++) IP_TRY(enter_queue(a, i));
     FAULT("choice.entered");
     ip_set(&a->me->guards, a->n);

@@ -33,7 +33,7 @@ typedef struct {
 
 /* Looks for a partner for each guard, beginning with `first` and going round. IP_OK, IP_POISONED, IP_RETIRED: of choice->guard.
  * IP_AGAIN: there is none; with `offer` the offers are out. IP_BUSY: call again. IP_TOO_LONG: a message that is neither in a block
- * nor fits into a parcel (all that are offered at once share one outbox: ip_parcel_size of each, together at most 8 * IP_PARCEL_WORDS), or too many handles or guards. */
+ * nor fits into a parcel (ip_parcel_size: at most 8 * IP_PARCEL_WORDS), or too many handles or guards. */
 ip_status ip_choice_try(ip_arena *arena, ip_party *me, ip_id my_id, const ip_guard *guards, unsigned n, unsigned first,
                         bool offer, ip_patience patience, unsigned char *scratch, ip_choice *choice);
 /* After waiting: IP_OK: chosen. IP_AGAIN: poked; no offers are out. IP_BUSY: still waiting, or call again. IP_STUCK: deadlock; the

@@ -18,7 +18,7 @@ ip_status ip_party_make(ip_arena *arena, ip_object *object, void *context) {
     (void)context;
     memset(party, 0, sizeof *party);
     ip_word *words[] = {&party->state,    &party->bell,   &party->rung,       &party->mode, &party->parent,
-                        &party->children, &party->guards, &party->table,      &party->table_room, &party->card,
+                        &party->children, &party->guards, &party->table,      &party->table_room, &party->spill, &party->card,
                         &party->card_size, &party->card_sum, &party->note_size, &party->note_sum};
     for (unsigned i = 0; i < sizeof words / sizeof *words; i++) ip_set(words[i], 0);
     for (unsigned i = 0; i < IP_GUARDS_FEW; i++) {
@@ -88,6 +88,29 @@ ip_status ip_party_make_room(ip_arena *arena, ip_party *party, unsigned n) {
     if (n > IP_GUARDS_MAX) return IP_TOO_LONG;
     while (room < n) room *= 2;
     ip_status status = move_guards(arena, party, table, had, room);
+    if (status == IP_OK)
+        ip_journal_commit(arena);
+    else
+        ip_journal_rollback(arena);
+    return status;
+}
+
+static ip_status replace_outbox(ip_arena *arena, ip_party *party, uint64_t old, uint64_t size) {
+    uint64_t at;
+    ip_range freed;
+    IP_TRY(ip_heap_alloc(arena, size, 0, &at));
+    SET(&party->spill, at);
+    return old ? ip_heap_free(arena, old, &freed) : IP_OK;
+}
+
+ip_status ip_party_make_outbox(ip_arena *arena, ip_party *party, uint64_t words) {
+    uint64_t at, size = sizeof party->outbox;
+    ip_block *block;
+    IP_READ(&party->spill, at);
+    if (at) IP_TRY(ip_heap_block(arena, at, &block, &size));
+    if (words * sizeof(ip_word) <= size) return IP_OK;
+    while (size < words * sizeof(ip_word)) size *= 2;
+    ip_status status = replace_outbox(arena, party, at, size);
     if (status == IP_OK)
         ip_journal_commit(arena);
     else
@@ -264,6 +287,8 @@ ip_status ip_party_dismantle(ip_arena *arena, ip_object *object) {
                 IP_TRY(ip_object_arrive(arena, message.handles[i].id, message.handles[i].end, false));
     }
     IP_READ(&party->card, at);
+    if (at) IP_TRY(ip_heap_free(arena, at, &freed));
+    IP_READ(&party->spill, at);
     if (at) IP_TRY(ip_heap_free(arena, at, &freed));
     IP_READ(&party->table, at);
     return at ? ip_heap_free(arena, at, &freed) : IP_OK;

@@ -1,8 +1,8 @@
 /* party.h: parties: who waits at channels and barriers, and what offers they have out.
  *
- *     party     state | event | member | bell | rung | mode | parent, children | guards | table | card | note | inbox | outbox
+ *     party     state | event | member | bell | rung | mode | parent, children | guards | table | spill | card | note | inbox | outbox
  *     state     phase 4 | guard 12 | ticket 40          the ticket goes up with each wait
- *     guard     where: index of the object 20 | generation 24 | side 2 | queued 1;  parcel: offset of what it offers, or 0
+ *     guard     where: index of the object 20 | generation 24 | side 2 | queued 1;  parcel: where in the outbox what it offers begins
  *
  * A guard is `queued` while there is a word for it in the queue of its object, so it is not entered twice.
  *
@@ -59,6 +59,7 @@ typedef struct {
     ip_word guards;   /* how many are in force */
     ip_word table;    /* offset of a block with the guards, or 0: few */
     ip_word table_room;
+    ip_word spill;    /* offset of a block that serves as outbox, or 0 */
     ip_word card, card_size, card_sum; /* a block of text about it */
     ip_word note_size, note_sum;
     unsigned char note[IP_NOTE_MAX]; /* text: what it does just now */
@@ -93,6 +94,8 @@ static inline uint64_t ip_where(ip_id id, unsigned side) {
 static inline unsigned ip_where_side(uint64_t where) { return (unsigned)(where >> 44 & 3); }
 
 static inline uint64_t ip_party_name(ip_id id) { return (uint64_t)(id.index + 1) | (uint64_t)id.generation << 21; }
+/* Under the arena lock: sees to it that what is offered has room for so many words in all. Commits. */
+ip_status ip_party_make_outbox(ip_arena *arena, ip_party *party, uint64_t words);
 
 /* The phase now, and the guard that came true. */
 ip_status ip_party_state(const ip_party *party, int *phase, unsigned *guard);
