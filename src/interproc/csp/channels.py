@@ -1,0 +1,329 @@
+"""Channels between processes, threads and tasks, and their ends, which are what one communicates with."""
+
+from __future__ import annotations
+
+import math
+import operator
+import weakref
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeAlias, TypeVar
+
+from .. import _core
+from ..errors import ChannelPoison, ChannelRetire
+from . import scope, tasks
+
+__all__ = [
+    "Channel",
+    "ChannelInfo",
+    "ChannelPoisonException",
+    "ChannelRetireException",
+    "Dropping",
+    "Overwriting",
+    "Reader",
+    "Sliding",
+    "Writer",
+    "poison",
+    "retire",
+]
+
+T = TypeVar("T")
+
+ChannelPoisonException = ChannelPoison
+ChannelRetireException = ChannelRetire
+
+_UNBOUNDED = -1
+
+
+@dataclass(frozen=True)
+class _Lossy:
+    size: int
+
+    def __post_init__(self) -> None:
+        if operator.index(self.size) < 1:
+            raise ValueError(f"{type(self).__name__} needs room for one value at least, not for {self.size}")
+
+
+class Sliding(_Lossy):
+    """A buffer of `size` values that never makes a writer wait: when full, its oldest value is dropped."""
+
+
+class Dropping(_Lossy):
+    """A buffer of `size` values that never makes a writer wait: when full, what is sent is dropped."""
+
+
+class Overwriting(_Lossy):
+    """A buffer of `size` values that never makes a writer wait: when full, its newest value is replaced."""
+
+
+Buffer: TypeAlias = int | float | Sliding | Dropping | Overwriting
+
+_POLICIES: dict[type, int] = {Sliding: 1, Dropping: 2, Overwriting: 3}
+_LOSSY: dict[int, type[Sliding | Dropping | Overwriting]] = {
+    1: Sliding,
+    2: Dropping,
+    3: Overwriting,
+}
+
+
+def _capacity(buffer: Buffer) -> tuple[int, int]:
+    """What the core is told of a buffer: how many messages, and what happens when it is full."""
+    if isinstance(buffer, _Lossy):
+        return operator.index(buffer.size), _POLICIES[type(buffer)]
+    if buffer == math.inf:
+        return _UNBOUNDED, 0
+    try:
+        size = operator.index(buffer)  # type: ignore[arg-type]  # a float raises
+    except TypeError:
+        raise TypeError(
+            "the buffer of a channel is a number of values, math.inf, Sliding(n), Dropping(n) or"
+            f" Overwriting(n), not {buffer!r}"
+        ) from None
+    if size < 0:
+        raise ValueError(f"a buffer has room for no or more values, not for {size}; math.inf has no bound")
+    return size, 0
+
+
+@dataclass(frozen=True)
+class ChannelInfo:
+    """How a channel stands.
+
+    Attributes:
+        passed: values that have come through.
+        lost: values that a full buffer has dropped.
+        buffered: values that lie in the buffer.
+        readers_waiting, writers_waiting: how many wait there now, those in a select included.
+        readers_retired, writers_retired: whether the last end of that side has retired.
+    """
+
+    name: str
+    buffer: Buffer
+    passed: int
+    lost: int
+    buffered: int
+    readers_waiting: int
+    writers_waiting: int
+    readers_retired: bool
+    writers_retired: bool
+    poisoned: bool
+
+
+class _End(_core.End[T]):
+    """What both ends have in common."""
+
+    def _arrived(self) -> None:
+        """Called by the binding when this end has come out of a message: it is this process's own now."""
+        scope.collect(self)
+
+    @property
+    def name(self) -> str:
+        """The channel's name, or what it is called for want of one."""
+        return self.label or self.channel_id
+
+    def info(self) -> ChannelInfo:
+        """How the channel stands."""
+        return _info(self.name, self.look())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        """Retires the end; on an exception poisons the channel (on ChannelRetire, which spreads, retires)."""
+        if error is None or isinstance(error, (ChannelRetire, GeneratorExit)):
+            self.retire()
+        else:
+            self.poison()
+
+    def __repr__(self) -> str:
+        try:
+            state = self.ended or ("closed" if self.closed else "")
+            label = repr(self.label) if self.label else self.channel_id
+        except Exception:
+            state, label = "", "not set up"
+        return f"<{type(self).__name__} of {label}{' ' + state if state else ''}>"
+
+
+class Reader(_End[T]):
+    """The end that values are received from. Many may read from a channel: each value goes to one of them.
+
+    An end is mobile: it can be sent over channels, or given to a process, and belongs to the receiver from
+    then on. It retires when its process returns, and is poisoned when that fails or dies. Ends are equal only
+    to themselves, as each can retire by itself; `channel_id` tells whether two are of the same channel.
+    """
+
+    __call__ = _core.End.recv
+
+    def __iter__(self) -> Iterator[T]:
+        """What is received, until every writer has retired. Raises ChannelPoison, Deadlock."""
+        receive = self.recv
+        while True:
+            try:
+                value = receive()
+            except ChannelRetire:
+                return
+            yield value
+
+    def arecv(self, timeout: float | None = None) -> Coroutine[Any, Any, T]:
+        """`await inp.arecv()` is recv() for a task. A task that is cancelled has received nothing.
+
+        (When the value had arrived before the cancellation came, it is returned, and the task is cancelled
+        where it waits next.)
+        """
+        return tasks.communicate(self, None, timeout)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        try:
+            value: T = await tasks.communicate(self, None, None)
+            return value
+        except ChannelRetire:
+            raise StopAsyncIteration from None
+
+
+class Writer(_End[T]):
+    """The end that values are sent to. Many may write to a channel. For the rest see Reader."""
+
+    __call__ = _core.End.send
+
+    def asend(self, value: T, timeout: float | None = None) -> Coroutine[Any, Any, None]:
+        """`await out.asend(x)` is send(x) for a task. A task that is cancelled has sent nothing.
+
+        (When a reader had the value before the cancellation came, this returns, and the task is cancelled
+        where it waits next.)
+        """
+        return tasks.communicate(self, value, timeout)
+
+    def sending(self, value: T) -> tuple[Writer[T], T]:
+        """A guard of a select: to send this value."""
+        return self, value
+
+
+class Channel(_core.Channel[T]):
+    """A conduit from any number of writers to any number of readers, in whatever process, thread or task they
+    are.
+
+    Without a buffer both sides meet: when `send` has returned, a reader has the value. With `buffer=n` up to
+    n values are ahead of the readers, in order; math.inf bounds them by memory only; Sliding(n), Dropping(n)
+    and Overwriting(n) let no writer wait, and lose values when the buffer is full.
+
+        squares = Channel[int]("squares")
+        out, inp = squares.writer(), squares.reader()       # or -squares and +squares
+
+    The name is for people: it is shown in pictures, in errors and in the description of a deadlock. A Channel
+    is a maker of ends; to hold one keeps nobody waiting, and who only has the Channel is no reader and no
+    writer.
+
+    Raises:
+        TypeError, ValueError: `buffer` is none of these; the name is no str, or longer than 64 bytes.
+        ArenaFull: (a MemoryError.)
+    """
+
+    def __init__(
+        self, name: str | None = None, buffer: Buffer = 0, *, arena: _core.Arena | None = None
+    ) -> None:
+        capacity, policy = _capacity(buffer)
+        super().__init__(name, capacity, policy, arena=arena)
+
+    @property
+    def name(self) -> str:
+        """Its name, or what it is called for want of one."""
+        return self.label or self.id
+
+    @property
+    def buffer(self) -> Buffer:
+        """What it was made with."""
+        return _buffer(self.capacity, self.policy)
+
+    def reader(self) -> Reader[T]:
+        """A new end to receive from. Raises ChannelPoison; ChannelRetire once the last reader has retired."""
+        return self._new_end(0, Reader)
+
+    def writer(self) -> Writer[T]:
+        """A new end to send to. Raises ChannelPoison, or ChannelRetire once the last writer has retired."""
+        return self._new_end(1, Writer)
+
+    __pos__ = reader
+    __neg__ = writer
+
+    def _new_end(self, side: int, cls: Any) -> Any:
+        end = self.end_of(side, cls)
+        if "made" not in self.__dict__:
+            self.__dict__["made"] = weakref.WeakSet()
+        self.__dict__["made"].add(end)
+        scope.collect(end)
+        return end
+
+    def retire(self) -> None:
+        """Retires every end that was made of this object here, and that is still this process's."""
+        for end in tuple(self.__dict__.get("made", ())):
+            end.retire()
+
+    def __mul__(self, n: int) -> list[Channel[T]]:
+        """This one and n - 1 more like it, of the same name."""
+        more = max(0, operator.index(n) - 1)
+        new = [type(self)(self.label or None, self.buffer, arena=self.arena) for _ in range(more)]
+        return [self, *new]
+
+    __rmul__ = __mul__
+
+    def info(self) -> ChannelInfo:
+        """How the channel stands."""
+        return _info(self.name, self.look())
+
+    def __repr__(self) -> str:
+        try:
+            what = f"{self.label!r} {self.id}" if self.label else self.id
+            if self.capacity:
+                what += f" buffer={self.buffer}"
+        except Exception:
+            what = "not set up"
+        return f"<{type(self).__name__} {what}{' closed' if self.closed else ''}>"
+
+
+def _buffer(capacity: int, policy: int) -> Buffer:
+    if policy in _LOSSY:
+        return _LOSSY[policy](capacity)
+    return math.inf if capacity < 0 else capacity
+
+
+def _info(name: str, seen: Any) -> ChannelInfo:
+    return ChannelInfo(
+        name=name,
+        buffer=_buffer(seen["capacity"], seen["policy"]),
+        passed=seen["passed"],
+        lost=seen["lost"],
+        buffered=seen["buffered"],
+        readers_waiting=seen["waiting"][0],
+        writers_waiting=seen["waiting"][1],
+        readers_retired=seen["retired"][0],
+        writers_retired=seen["retired"][1],
+        poisoned=seen["poisoned"],
+    )
+
+
+def poison(*ends: Reader[Any] | Writer[Any] | Channel[Any]) -> None:
+    """Poisons the channels of these ends, at once and everywhere: whoever uses them gets ChannelPoison."""
+    for end in _checked(ends):
+        end.poison()
+
+
+def retire(*ends: Reader[Any] | Writer[Any] | Channel[Any]) -> None:
+    """Retires these ends; of a Channel, all ends that were made of it here.
+
+    When the last writer of a channel has retired, its readers get ChannelRetire, after what was sent; when
+    the last reader has, the writers get it. Whoever uses a retired end gets it, too.
+    """
+    for end in _checked(ends):
+        end.retire()
+
+
+def _checked(ends: tuple[Any, ...]) -> tuple[Any, ...]:
+    for end in ends:
+        if not isinstance(end, (_core.End, Channel)):
+            raise TypeError(f"an end of a channel, or a Channel, was expected, not {end!r}")
+    return ends

@@ -1,0 +1,372 @@
+"""asyncio: what a task waits for at channels and barriers, and how the loop learns that it came.
+
+A task that communicates has a party of its own, its Seat here holds it. An offer that finds its partner at
+once is done at once; otherwise the task waits for a future. Who in this process completes it calls _wake();
+who in another process rings the bell of the loop, for which a thread waits (one for each loop in which tasks
+wait), and then the loop looks at all seats that wait. The same thread has the loop look after the waits every
+40 ms: whether partners have died, and whether there is a deadlock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+import weakref
+from asyncio.events import _get_running_loop
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+from typing import Any, Protocol
+
+from .. import _core
+from . import scope
+
+__all__ = ["choose", "communicate", "joining", "party"]
+
+_SLICE = 0.04  # seconds between two looks after the waits of a loop
+_DOZE = 1.0  # seconds without a wait, after which the thread of a loop sleeps
+_LOOKED_AFTER = 256  # seats that one look goes through, at least
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+class Outside(Protocol):
+    """Something outside the channels that may end a wait (outside.Watch)."""
+
+    @property
+    def fired(self) -> bool: ...
+    def on_fire(self, callback: Callable[[], object]) -> None: ...
+
+
+class Seat:
+    """What a task has while it takes part in CSP."""
+
+    __slots__ = ("declared", "future", "home", "noted", "offered", "party", "task", "timed", "woken")
+
+    def __init__(self, home: _Home, task: asyncio.Task[Any], party: _core.Party) -> None:
+        self.home = home
+        self.task = task
+        self.party = party
+        self.future: asyncio.Future[bool] | None = None
+        self.woken = False
+        self.timed = False
+        self.noted = False
+        self.offered = False  # it waits for a communication, not only for something outside
+        self.declared = False  # a CSP process, which can be part of a deadlock
+
+    def wake(self) -> None:
+        """In the loop's thread: there is something to settle, perhaps."""
+        self.woken = True
+        future = self.future
+        if future is not None and not future.done():
+            future.set_result(True)
+
+    def wake_soon(self) -> None:
+        """The same from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop was closed
+            self.home.loop.call_soon_threadsafe(self.wake)
+
+
+class _Home:
+    """A running loop: its bell, the thread that listens to it, and its tasks' seats."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = weakref.ref(loop)
+        self.bell = _core.Party.create()
+        self.seats: dict[asyncio.Task[Any], Seat] = {}
+        self.waiting: set[Seat] = set()
+        self.supervisors: set[asyncio.Task[Any]] = set()
+        self.asleep = False
+        self.begun = threading.Event()
+        self.turn = 0
+        threading.Thread(target=_listen, args=(self,), name="interproc-csp-loop", daemon=True).start()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        loop = self._loop()
+        if loop is None:
+            raise RuntimeError("the event loop is gone")
+        return loop
+
+    def gone(self) -> bool:
+        loop = self._loop()
+        return loop is None or loop.is_closed()
+
+    def seat(self, task: asyncio.Task[Any]) -> Seat:
+        """The seat of the task that runs, which has none yet."""
+        party = _core.Party.create(self.bell)
+        seat = self.seats[task] = _seats[party.index] = Seat(self, task, party)
+        process = scope.current_scope()
+        if process.kind == "task":
+            seat.declared = True
+            if process.party is None:  # it is not a task that the process has made
+                process.party = party
+                process.introduce(party)
+        task.add_done_callback(self.leave)
+        return seat
+
+    def leave(self, task: asyncio.Task[Any]) -> None:
+        seat = self.seats.pop(task, None)
+        if seat is None:
+            return
+        _seats.pop(seat.party.index, None)
+        seat.party.close()
+
+    def look(self) -> None:
+        """In the loop's thread: another process has rung."""
+        for seat in tuple(self.waiting):
+            if seat.offered and not seat.party.waiting:
+                seat.wake()
+
+    def look_after(self) -> None:
+        """In the loop's thread: what a thread that waits at a channel does at the end of a slice."""
+        self.look()
+        seats = tuple(self.waiting)
+        closed = self._nothing_else()
+        n = max(_LOOKED_AFTER, len(seats) // 2)
+        begin = self.turn if self.turn < len(seats) else 0
+        self.turn = begin + n
+        seats = tuple(seat for seat in seats[begin : begin + n] if seat.offered and not seat.woken)
+        for seat in seats:  # all of them, before a deadlock is described
+            if not seat.noted:
+                seat.noted = True
+                seat.party.set_note(_where(seat.task))
+            seat.party.set_mode(seat.timed, not (closed and seat.declared))
+        for seat in seats:
+            seat.party.tend()
+
+    def _nothing_else(self) -> bool:
+        """Whether nothing but a communication can make this loop go on: no timer, no descriptor, no other
+        task.
+
+        Of a loop that does not let one see this it is not so.
+        """
+        loop: Any = self._loop()
+        timers = getattr(loop, "_scheduled", None)
+        ready = getattr(loop, "_ready", None)
+        selector = getattr(loop, "_selector", None)
+        if timers is None or ready is None or selector is None:
+            return False
+        if ready or any(not timer.cancelled() for timer in timers) or len(selector.get_map()) > 1:
+            return False
+        return all(self._waits(task) for task in asyncio.all_tasks(loop))
+
+    def _waits(self, task: asyncio.Task[Any]) -> bool:
+        seat = self.seats.get(task)
+        return task in self.supervisors or (seat is not None and seat in self.waiting)
+
+
+_homes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Home] = weakref.WeakKeyDictionary()
+_seats: dict[int, Seat] = {}  # by the index of their party
+
+
+def _forget() -> None:
+    """In a forked child: loops, threads and parties were its parent's."""
+    global _homes
+    _homes = weakref.WeakKeyDictionary()
+    _seats.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
+def _wake(index: int) -> None:
+    """The binding: this process has completed, or poked, the wait of a party."""
+    seat = _seats.get(index)
+    if seat is not None:
+        if _get_running_loop() is seat.home._loop():
+            seat.wake()
+        else:
+            seat.wake_soon()
+
+
+_core.set_waker(_wake)
+
+
+def _listen(home: _Home) -> None:
+    """The thread of a loop."""
+    seen, idle = 0, 0.0
+    while not home.gone():
+        if not home.waiting:
+            idle += _SLICE
+            if idle > _DOZE:
+                home.begun.clear()
+                home.asleep = True
+                if not home.waiting:
+                    home.begun.wait(5 * _DOZE)
+                home.asleep = False
+                idle = 0.0
+                continue
+        else:
+            idle = 0.0
+        rung = home.bell.wait_bell(seen, _SLICE)
+        work = home.look_after if rung == seen else home.look
+        seen = rung
+        loop = home._loop()
+        if home.waiting and loop is not None:
+            try:
+                loop.call_soon_threadsafe(work)
+            except RuntimeError:
+                break
+        del loop
+    home.bell.close()
+
+
+def _seat() -> Seat:
+    """The seat of the task that runs."""
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("asend, arecv and aselect are for the tasks of a running event loop")
+    loop = task.get_loop()
+    home = _homes.get(loop)
+    if home is None:
+        home = _homes[loop] = _Home(loop)
+    return home.seats.get(task) or home.seat(task)
+
+
+def party() -> _core.Party:
+    """The party of the task that runs."""
+    return _seat().party
+
+
+@contextlib.contextmanager
+def joining() -> Iterator[None]:
+    """While the task that runs does nothing but wait for tasks that are CSP processes."""
+    seat = _seat()
+    seat.home.supervisors.add(seat.task)
+    try:
+        yield
+    finally:
+        seat.home.supervisors.discard(seat.task)
+
+
+async def communicate(end: Any, value: object, timeout: float | None) -> Any:
+    """Receives from a reader, or sends a value to a writer."""
+    return (await choose((end,), (value,), 0, timeout))[1]
+
+
+async def choose(
+    guards: Sequence[Any],
+    values: Sequence[object] | None = None,
+    first: int = 0,
+    timeout: float | None = None,
+    outside: Outside | None = None,
+) -> Any:
+    """As _core.choose, for a task; None when something outside has fired.
+
+    Raises:
+        TimeoutError: `timeout` seconds have passed.
+        ChannelPoison, ChannelRetire, Deadlock: as _core.choose.
+    """
+    seat = _seat()
+    party, home = seat.party, seat.home
+    loop = home.loop
+    deadline = None if timeout is None else loop.time() + max(0.0, timeout)
+    seat.timed = deadline is not None
+    seat.offered = bool(guards)
+    if outside is not None:
+        outside.on_fire(seat.wake_soon)
+    while True:
+        seat.woken = seat.noted = False
+        if guards:
+            party.set_mode(seat.timed, True)
+            chosen = party.offer(guards, values, first, deadline is None or deadline > loop.time())
+            if chosen is not None:
+                return chosen
+        elif outside is not None and outside.fired:
+            return None
+        if deadline is not None and deadline <= loop.time():
+            raise _too_late(timeout)
+        # Offers are out. Every way out of here settles or withdraws them.
+        again = False
+        while not again:
+            try:
+                in_time = await _woken(seat, deadline)
+            except BaseException:
+                chosen = _withdrawn(party) if guards else None
+                if chosen is None:
+                    raise
+                _cancel_later(seat.task)
+                return chosen
+            if not in_time or (outside is not None and outside.fired):
+                chosen = party.withdraw() if guards else None
+                if chosen is None and not in_time and (outside is None or not outside.fired):
+                    raise _too_late(timeout)
+                return chosen
+            seat.woken = False
+            chosen = party.settle() if guards else None
+            if chosen:
+                return chosen
+            again = chosen is None  # poked; False: nobody has completed it, wait on
+
+
+def _too_late(timeout: float | None) -> TimeoutError:
+    return TimeoutError(f"no communication within {timeout} seconds")
+
+
+async def _woken(seat: Seat, deadline: float | None) -> bool:
+    """Waits until the seat is woken; whether that was before the deadline."""
+    home = seat.home
+    loop = home.loop
+    future = seat.future = loop.create_future()
+    timer = None
+    try:
+        home.waiting.add(seat)
+        if home.asleep:
+            home.begun.set()
+        if seat.woken or (seat.offered and not seat.party.waiting):
+            return True
+        if deadline is not None:
+            timer = loop.call_at(deadline, _expire, future)
+        return await future
+    finally:
+        seat.future = None
+        home.waiting.discard(seat)
+        if timer is not None:
+            timer.cancel()
+
+
+def _expire(future: asyncio.Future[bool]) -> None:
+    if not future.done():
+        future.set_result(False)
+
+
+def _withdrawn(party: _core.Party) -> tuple[int, Any] | None:
+    """Of a task that is cancelled: what was completed before its offers could be taken back."""
+    try:
+        return party.withdraw()
+    except Exception:  # the channel was poisoned, too: the cancellation is what counts
+        return None
+
+
+def _cancel_later(task: asyncio.Task[Any]) -> None:
+    """A communication took place before the cancellation, which therefore has its effect where the task waits
+    next.
+
+    Unless what asked for it has taken it back by then (as asyncio.timeout() does when its block is left).
+    """
+    asked = task.cancelling()
+
+    def again() -> None:
+        if not task.done() and task.cancelling() >= asked > 0:
+            task.uncancel()
+            task.cancel()
+
+    task.get_loop().call_soon(again)
+
+
+def _where(task: asyncio.Task[Any]) -> str:
+    """The place in the user's code where a task waits: "file.py:12 in worker"."""
+    frames: list[FrameType] = []
+    coroutine: Any = task.get_coro()
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+        if frame is not None:
+            frames.append(frame)
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+    for frame in reversed(frames):
+        code = frame.f_code
+        if not code.co_filename.startswith(_PACKAGE):
+            return f"{os.path.basename(code.co_filename)}:{frame.f_lineno} in {code.co_name}"
+    return ""
