@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from interproc.cli import tour
+from interproc.cli import graph, tour
 
-COMMANDS = (tour,)  # each has NAME, HELP, configure(parser) and run(arguments, parser) -> exit code
+COMMANDS = (tour, graph)  # each has NAME, HELP, configure(parser) and run(arguments, parser) -> exit code
 
 
 def make_parser() -> argparse.ArgumentParser:

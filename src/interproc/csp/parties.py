@@ -1,0 +1,108 @@
+"""What the arena records of those who take part in a network: who they are, what they have and wait for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+READS, WRITES, SYNCS = 0, 1, 2
+JOINING = 8  # of a mode: it waits for those that it has started
+VERBS = {READS: "receives from", WRITES: "sends to", SYNCS: "waits at barrier"}
+GUARDS_SAID = 3  # of those that one waits for
+
+Side = tuple[str, int]  # an object, as "index.generation", and READS, WRITES or SYNCS
+
+
+@dataclass
+class Party:
+    """One that takes part, as it was at some moment."""
+
+    key: int  # what others' `parent` names it by
+    name: str
+    kind: str
+    pid: int
+    parent: int = 0
+    waiting: bool = False
+    joining: bool = False  # its wait is for those that it has started
+    note: str = ""  # where in its source
+    ends: dict[Side, str] = field(default_factory=dict)  # that it was started with, and their labels
+    guards: list[Side] = field(default_factory=list)  # for which it waits; the first few of them
+    more_guards: int = 0
+
+    def holds(self, side: Side) -> bool:
+        return side in self.ends or side in self.guards
+
+
+def read(entry: Mapping[str, Any]) -> Party:
+    """From an entry of `_core.parties()` or `_core.stuck()`. What a process wrote is not trusted."""
+    card = _card(entry.get("card"))
+    ends: dict[Side, str] = {}
+    listed = card.get("ends")
+    for item in listed if isinstance(listed, list) else []:
+        if isinstance(item, list) and len(item) >= 2 and isinstance(item[0], str):
+            side = {"r": READS, "w": WRITES}.get(str(item[1]), SYNCS)
+            ends[object_key(item[0]), side] = str(item[2] or "") if len(item) > 2 else ""
+    pid = int(entry.get("pid") or 0)
+    guards = [(object_key(guard[0]), int(guard[1])) for guard in entry.get("guards") or ()]
+    phase = entry.get("phase", "waiting")
+    mode = int(entry.get("mode") or 0)
+    note = entry.get("note") or ""
+    return Party(
+        key=int(entry["index"]) + 1 | int(entry["generation"]) << 21,
+        name=str(card.get("name") or (f"process {pid}" if pid else "a process")),
+        kind=str(card.get("kind") or "process"),
+        pid=pid,
+        parent=int(entry.get("parent") or 0),
+        waiting=phase in ("waiting", 1),
+        joining=bool(mode & JOINING),
+        note=note.decode("utf-8", "replace") if isinstance(note, bytes) else str(note),
+        ends=ends,
+        guards=guards,
+        more_guards=max(0, int(entry.get("n_guards") or 0) - len(guards)),
+    )
+
+
+def object_key(name: Any) -> str:
+    """What names an object, "index.generation", from its id: a text as "channel#12.3", or both numbers."""
+    if isinstance(name, str):
+        return name.rpartition("#")[2]
+    return f"{name[0]}.{name[1]}"
+
+
+def labels(parties: Iterable[Party]) -> dict[str, str]:
+    """What each object is called by those who have it."""
+    found: dict[str, str] = {}
+    for party in parties:
+        for (key, _), label in party.ends.items():
+            if label:
+                found[key] = label
+    return found
+
+
+def waits_for(party: Party, called: Mapping[str, str]) -> str:
+    """For what it waits, in words: "receives from 'a'"; several: "receives from 'a' or sends to 'b'"."""
+    said = list(
+        dict.fromkeys(f"{VERBS.get(side, 'waits at')} {named(key, called)}" for key, side in party.guards)
+    )
+    more = len(said) - GUARDS_SAID + party.more_guards
+    text = " or ".join(said[:GUARDS_SAID])
+    if more > 0:
+        text += f" or {more} others"
+    if not text and party.joining:
+        text = "waits for those that it started"
+    return text
+
+
+def named(key: str, called: Mapping[str, str]) -> str:
+    label = called.get(key)
+    return repr(label) if label else f"#{key}"
+
+
+def _card(text: Any) -> dict[str, Any]:
+    try:
+        card = json.loads(text or b"{}")
+    except ValueError:  # it is cut short, or none
+        return {}
+    return card if isinstance(card, dict) else {}

@@ -1,0 +1,197 @@
+"""The text of a deadlock: who waits for whom, at what, where; and that looking for one harms nobody."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from interproc.csp import deadlock, parties
+
+READS, WRITES, SYNCS = parties.READS, parties.WRITES, parties.SYNCS
+
+
+def entry(
+    index: int,
+    name: str,
+    *ends: tuple[int, str, str],
+    waits: tuple[int, int] | list[tuple[int, int]] = (),
+    note: str = "",
+    parent: int = 0,
+    joining: bool = False,
+    kind: str = "process",
+) -> dict[str, Any]:
+    """As _core.stuck() gives it: a process with `ends` (channel, "r" or "w", label), waiting at (channel, side)."""
+    guards = [waits] if isinstance(waits, tuple) and waits else list(waits)
+    card = {
+        "name": name,
+        "kind": kind,
+        "pid": 100 + index,
+        "ends": [[f"channel#{c}.1", s, t] for c, s, t in ends],
+    }
+    return {
+        "index": index,
+        "generation": 1,
+        "ticket": 1,
+        "parent": parent,
+        "pid": 100 + index,
+        "mode": parties.JOINING if joining else 0,
+        "note": note,
+        "card": json.dumps(card).encode(),
+        "guards": [((channel, 1), side) for channel, side in guards],
+    }
+
+
+def key(index: int) -> int:
+    return index + 1 | 1 << 21
+
+
+def told(*stuck: dict[str, Any], others: tuple[dict[str, Any], ...] = ()) -> list[str]:
+    found = [parties.read(one) for one in stuck]
+    return deadlock.explain(found, found + [parties.read(one) for one in others]).splitlines()
+
+
+def test_a_circle_is_drawn_in_its_order() -> None:
+    lines = told(
+        entry(0, "A", (1, "r", "a"), (2, "w", "b"), waits=(1, READS), note="net.py:3 in A"),
+        entry(2, "C", (3, "r", "c"), (1, "w", "a"), waits=(3, READS), note="net.py:9 in C"),
+        entry(1, "B", (2, "r", "b"), (3, "w", "c"), waits=(2, READS)),
+    )
+    assert lines == [
+        "deadlock: 3 processes wait for each other, and nobody else could end that",
+        "  ┌▶ A (pid 100) receives from 'a', at net.py:3 in A; its writer is C",
+        "  │  C (pid 102) receives from 'c', at net.py:9 in C; its writer is B",
+        "  └─ B (pid 101) receives from 'b'; its writer is A",
+        deadlock.ADVICE,
+    ]
+
+
+def test_two_that_both_send_first() -> None:
+    lines = told(
+        entry(0, "P", (1, "w", "x"), (2, "r", "y"), waits=(1, WRITES)),
+        entry(1, "Q", (1, "r", "x"), (2, "w", "y"), waits=(2, WRITES), kind="thread"),
+    )
+    assert lines[1:3] == [
+        "  ┌▶ P (pid 100) sends to 'x'; its reader is Q",
+        "  └─ Q (thread, pid 101) sends to 'y'; its reader is P",
+    ]
+
+
+def test_those_who_wait_for_the_circle_come_after_it() -> None:
+    lines = told(
+        entry(0, "P", (1, "w", "x"), (2, "r", "y"), waits=(1, WRITES)),
+        entry(1, "Q", (1, "r", "x"), (2, "w", "y"), (3, "w", "z"), waits=(2, WRITES)),
+        entry(2, "R", (3, "r", "z"), waits=(3, READS)),
+    )
+    assert lines[0] == (
+        "deadlock: 3 processes wait, 2 of them for each other, and nobody else could end that"
+    )
+    assert lines[3:5] == ["and these wait for them:", "     R (pid 102) receives from 'z'; its writer is Q"]
+
+
+def test_one_who_waits_for_its_children() -> None:
+    lines = told(
+        entry(0, "main", (1, "w", "x"), joining=True),
+        entry(1, "P", (1, "r", "x"), waits=(1, READS), parent=key(0)),
+    )
+    assert lines[:3] == [
+        "deadlock: 2 processes wait for each other, and nobody else could end that",
+        "  ┌▶ P (pid 101) receives from 'x'; its writer is main",
+        "  └─ main (pid 100) waits for those that it started; P is one of them",
+    ]
+
+
+def test_one_who_has_both_ends_and_one_whose_partner_is_not_known() -> None:
+    lines = told(entry(0, "P", (1, "w", "x"), (1, "r", "x"), waits=(1, WRITES)))
+    assert lines[0] == "deadlock: a process waits for what nobody else could bring about"
+    assert lines[1] == "     P (pid 100) sends to 'x'; nobody but itself has the other end"
+    lines = told(entry(0, "P", (1, "w", "x"), waits=(1, WRITES)))
+    assert lines[1] == "     P (pid 100) sends to 'x'; no process was given the other end, and who made it has not retired it"
+
+
+def test_a_choice_names_what_it_chooses_among() -> None:
+    guards = [(1, READS), (2, WRITES), (3, READS), (4, READS), (5, READS)]
+    lines = told(entry(0, "P", (1, "r", "a"), (2, "w", "b"), waits=guards))
+    assert "P (pid 100) receives from 'a' or sends to 'b' or receives from #3.1 or 2 others" in lines[1]
+
+
+def test_a_barrier_that_one_does_not_come_to() -> None:
+    lines = told(
+        entry(0, "P", (1, "b", "all"), (2, "w", "x"), waits=(1, SYNCS)),
+        entry(1, "Q", (1, "b", "all"), (2, "r", "x"), waits=(2, READS)),
+    )
+    assert lines[1:3] == [
+        "  ┌▶ P (pid 100) waits at barrier 'all'; Q is not there",
+        "  └─ Q (pid 101) receives from 'x'; its writer is P",
+    ]
+
+
+def test_a_large_circle_is_cut() -> None:
+    n = 1000
+    ring = [entry(i, f"P{i}", (i, "r", ""), ((i + 1) % n, "w", ""), waits=(i, READS)) for i in range(n)]
+    lines = told(*ring)
+    assert lines[0].startswith("deadlock: 1000 processes wait for each other")
+    assert len(lines) < 30 and "976 more" in lines[-2]
+
+
+def test_what_a_process_wrote_about_itself_may_be_anything() -> None:
+    for card in (
+        b"",
+        None,
+        b"{",
+        b"[1]",
+        b"\xff",
+        b'{"ends": [1, [2], ["x", 3], []], "name": null}',
+        '{"ends": {}}',
+    ):
+        party = parties.read({**entry(0, "P", waits=(1, READS)), "card": card, "note": b"\xff"})
+        assert party.name == "process 100" and party.pid == 100
+        assert "process 100 (pid 100) receives from #1.1" in deadlock.explain([party], [party])
+
+
+# --- check()
+
+
+class Core:
+    """What check() asks of _core."""
+
+    def __init__(self, *found: dict[str, Any]) -> None:
+        self.found = list(found)
+        self.declared: list[str] = []
+
+    def stuck(self) -> list[dict[str, Any]]:
+        return self.found
+
+    def parties(self) -> list[dict[str, Any]]:
+        return self.found
+
+    def declare_stuck(self, found: list[dict[str, Any]], text: str) -> bool:
+        assert found is self.found
+        self.declared.append(text)
+        return True
+
+
+def test_what_is_found_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    core = Core(entry(0, "P", (1, "w", "x"), waits=(1, WRITES)))
+    monkeypatch.setattr(deadlock, "_core", core)
+    assert deadlock.check() is True
+    assert len(core.declared) == 1 and core.declared[0].startswith("deadlock: a process waits")
+
+
+def test_nothing_and_those_who_only_wait_for_children_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for core in (Core(), Core(entry(0, "main", joining=True))):
+        monkeypatch.setattr(deadlock, "_core", core)
+        assert deadlock.check() is False
+        assert core.declared == []
+
+
+def test_an_error_in_it_is_not_told_to_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(Core):
+        def stuck(self) -> list[dict[str, Any]]:
+            raise MemoryError
+
+    monkeypatch.setattr(deadlock, "_core", Broken())
+    assert deadlock.check() is False
+    monkeypatch.setattr(deadlock, "_core", Core({"guards": [1]}))
+    assert deadlock.check() is False
