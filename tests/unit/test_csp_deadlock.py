@@ -22,7 +22,7 @@ def entry(
     joining: bool = False,
     kind: str = "process",
 ) -> dict[str, Any]:
-    """As _core.stuck() gives it: a process with `ends` (channel, "r" or "w", label), waiting at (channel, side)."""
+    """As _core.stuck() gives it: a process with `ends` (channel, "r" or "w", label) and `waits`."""
     guards = [waits] if isinstance(waits, tuple) and waits else list(waits)
     card = {
         "name": name,
@@ -49,7 +49,8 @@ def key(index: int) -> int:
 
 def told(*stuck: dict[str, Any], others: tuple[dict[str, Any], ...] = ()) -> list[str]:
     found = [parties.read(one) for one in stuck]
-    return deadlock.explain(found, found + [parties.read(one) for one in others]).splitlines()
+    everybody = found + [parties.read(one) for one in others]
+    return deadlock.explain(found, everybody, parties.labels(everybody)).splitlines()
 
 
 def test_a_circle_is_drawn_in_its_order() -> None:
@@ -60,9 +61,9 @@ def test_a_circle_is_drawn_in_its_order() -> None:
     )
     assert lines == [
         "deadlock: 3 processes wait for each other, and nobody else could end that",
-        "  ┌▶ A (pid 100) receives from 'a', at net.py:3 in A; its writer is C",
-        "  │  C (pid 102) receives from 'c', at net.py:9 in C; its writer is B",
-        "  └─ B (pid 101) receives from 'b'; its writer is A",
+        "  ┌▶ A (pid 100) receives from 'a', whose writer is C: net.py:3 in A",
+        "  │  C (pid 102) receives from 'c', whose writer is B: net.py:9 in C",
+        "  └─ B (pid 101) receives from 'b', whose writer is A",
         deadlock.ADVICE,
     ]
 
@@ -73,8 +74,8 @@ def test_two_that_both_send_first() -> None:
         entry(1, "Q", (1, "r", "x"), (2, "w", "y"), waits=(2, WRITES), kind="thread"),
     )
     assert lines[1:3] == [
-        "  ┌▶ P (pid 100) sends to 'x'; its reader is Q",
-        "  └─ Q (thread, pid 101) sends to 'y'; its reader is P",
+        "  ┌▶ P (pid 100) sends to 'x', whose reader is Q",
+        "  └─ Q (thread, pid 101) sends to 'y', whose reader is P",
     ]
 
 
@@ -87,7 +88,7 @@ def test_those_who_wait_for_the_circle_come_after_it() -> None:
     assert lines[0] == (
         "deadlock: 3 processes wait, 2 of them for each other, and nobody else could end that"
     )
-    assert lines[3:5] == ["and these wait for them:", "     R (pid 102) receives from 'z'; its writer is Q"]
+    assert lines[3:5] == ["and these wait for them:", "     R (pid 102) receives from 'z', whose writer is Q"]
 
 
 def test_one_who_waits_for_its_children() -> None:
@@ -97,23 +98,31 @@ def test_one_who_waits_for_its_children() -> None:
     )
     assert lines[:3] == [
         "deadlock: 2 processes wait for each other, and nobody else could end that",
-        "  ┌▶ P (pid 101) receives from 'x'; its writer is main",
-        "  └─ main (pid 100) waits for those that it started; P is one of them",
+        "  ┌▶ P (pid 101) receives from 'x', whose writer is main",
+        "  └─ main (pid 100) waits for those that it started, as P",
     ]
 
 
 def test_one_who_has_both_ends_and_one_whose_partner_is_not_known() -> None:
     lines = told(entry(0, "P", (1, "w", "x"), (1, "r", "x"), waits=(1, WRITES)))
     assert lines[0] == "deadlock: a process waits for what nobody else could bring about"
-    assert lines[1] == "     P (pid 100) sends to 'x'; nobody but itself has the other end"
+    assert lines[1] == "     P (pid 100) sends to 'x', whose only reader is itself"
     lines = told(entry(0, "P", (1, "w", "x"), waits=(1, WRITES)))
-    assert lines[1] == "     P (pid 100) sends to 'x'; no process was given the other end, and who made it has not retired it"
+    assert lines[1] == (
+        "     P (pid 100) sends to 'x', whose reader no process was given, and who made it has not retired it"
+    )
 
 
 def test_a_choice_names_what_it_chooses_among() -> None:
     guards = [(1, READS), (2, WRITES), (3, READS), (4, READS), (5, READS)]
-    lines = told(entry(0, "P", (1, "r", "a"), (2, "w", "b"), waits=guards))
-    assert "P (pid 100) receives from 'a' or sends to 'b' or receives from #3.1 or 2 others" in lines[1]
+    q = entry(1, "Q", (1, "w", "a"), (2, "r", "b"), (3, "w", ""))
+    lines = told(
+        entry(0, "P", (1, "r", "a"), (2, "w", "b"), waits=guards), others=(q, entry(2, "R", (2, "r", "")))
+    )
+    assert lines[1] == (
+        "     P (pid 100) receives from 'a', whose writer is Q, or sends to 'b', whose readers are Q and R, "
+        "or receives from #3.1, whose writer is Q, or 2 others"
+    )
 
 
 def test_a_barrier_that_one_does_not_come_to() -> None:
@@ -122,8 +131,8 @@ def test_a_barrier_that_one_does_not_come_to() -> None:
         entry(1, "Q", (1, "b", "all"), (2, "r", "x"), waits=(2, READS)),
     )
     assert lines[1:3] == [
-        "  ┌▶ P (pid 100) waits at barrier 'all'; Q is not there",
-        "  └─ Q (pid 101) receives from 'x'; its writer is P",
+        "  ┌▶ P (pid 100) waits at barrier 'all', where Q is missing",
+        "  └─ Q (pid 101) receives from 'x', whose writer is P",
     ]
 
 
@@ -147,7 +156,7 @@ def test_what_a_process_wrote_about_itself_may_be_anything() -> None:
     ):
         party = parties.read({**entry(0, "P", waits=(1, READS)), "card": card, "note": b"\xff"})
         assert party.name == "process 100" and party.pid == 100
-        assert "process 100 (pid 100) receives from #1.1" in deadlock.explain([party], [party])
+        assert "process 100 (pid 100) receives from #1.1" in deadlock.explain([party], [party], {})
 
 
 # --- check()

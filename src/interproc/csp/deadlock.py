@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from interproc import _core
 from interproc.csp import parties
-from interproc.csp.parties import READS, SYNCS, WRITES, Party
+from interproc.csp.parties import READS, SYNCS, WRITES, Party, Side
 
 MOST_LINES = 24  # of processes in a message
+MOST_NAMES = 3  # of those that one waits for
 ADVICE = (
     "To end it: let one of them communicate in another order, or choose with select(); give a channel "
     "a buffer (Channel(buffer=1)), or a call a timeout; retire ends that are not used any more."
@@ -26,33 +27,39 @@ def check() -> bool:
         if found and any(entry["guards"] for entry in found):
             stuck = [parties.read(entry) for entry in found]
             everybody = [parties.read(entry) for entry in _core.parties()]
-            return bool(_core.declare_stuck(found, explain(stuck, everybody)))
+            return bool(_core.declare_stuck(found, explain(stuck, everybody, _labels(stuck, everybody))))
     return False
 
 
-def explain(stuck: Sequence[Party], everybody: Sequence[Party]) -> str:
-    """The message: who waits for whom, at which channel, on which line; first those who wait in a circle."""
+def _labels(stuck: Sequence[Party], everybody: Sequence[Party]) -> dict[str, str]:
+    """What the objects are called that somebody waits for; also those that came to him over a channel."""
     called = parties.labels(everybody) | parties.labels(stuck)
+    unknown = dict.fromkeys(key for party in stuck for key, _ in party.guards if key not in called)
+    with contextlib.suppress(Exception):
+        for key in [*unknown][:MOST_LINES]:
+            seen = parties.look_at(_core.Arena.default(), key)
+            if seen is not None and seen.get("label"):
+                called[key] = str(seen["label"])
+    return called
+
+
+def explain(stuck: Sequence[Party], everybody: Sequence[Party], called: Mapping[str, str]) -> str:
+    """The message: who waits for whom, at which channel, on which line; first those who wait in a circle."""
     present = {party.key for party in stuck}
-    others = [party for party in everybody if party.key not in present]
-    ahead = {party.key: _awaited(party, stuck) for party in stuck}
-    circle = _circle(stuck, ahead)
+    known = [*stuck, *(party for party in everybody if party.key not in present)]
+    circle = _circle(stuck, {party.key: _awaited(party, stuck) for party in stuck})
     rest = [party for party in stuck if all(party is not other for other in circle)]
     lines = [_headline(len(stuck), len(circle))]
     shown = circle[:MOST_LINES]
     for place, party in enumerate(shown):
         mark = "┌▶" if place == 0 else "└─" if party is circle[-1] else "│ "
-        if len(circle) == 1:
-            mark = "  "
-        following = circle[(place + 1) % len(circle)]
-        lines.append(f"  {mark} {_line(party, called, [following], others)}")
+        lines.append(f"  {mark} {_line(party, called, known)}")
     if len(shown) < len(circle):
         lines.append(f"  └─ and {len(circle) - len(shown)} more, the last of which waits for the first")
     room = max(0, MOST_LINES - len(shown))
     if rest and circle:
         lines.append("and these wait for them:")
-    for party in rest[:room]:
-        lines.append(f"     {_line(party, called, ahead[party.key], others)}")
+    lines += [f"     {_line(party, called, known)}" for party in rest[:room]]
     if len(rest) > room:
         lines.append(f"     and {len(rest) - room} more")
     lines.append(ADVICE)
@@ -70,35 +77,43 @@ def _headline(number: int, circle: int) -> str:
     return f"deadlock: {number} processes wait for what nobody could bring about"
 
 
-def _line(
-    party: Party, called: Mapping[str, str], following: Sequence[Party], others: Sequence[Party]
-) -> str:
-    where = f", at {party.note}" if party.note else ""
+def _line(party: Party, called: Mapping[str, str], everybody: Sequence[Party]) -> str:
+    """Who it is, for what it waits, who would have to act, and where it waits."""
     kind = "" if party.kind == "process" else f"{party.kind}, "
-    who = f"{party.name} ({kind}pid {party.pid})"
-    partner = _other_side(party, following, others)
-    return f"{who} {parties.waits_for(party, called)}{where}; {partner}"
+    if party.joining and not party.guards:
+        waits = "waits for those that it started"
+        if children := [other for other in everybody if other.parent == party.key and other.guards]:
+            waits += f", as {_listed(children)}"
+    else:
+        guards = list(dict.fromkeys(party.guards))
+        parts = [_guard(party, guard, called, everybody) for guard in guards[: parties.GUARDS_SAID]]
+        if more := len(guards) - len(parts) + party.more_guards:
+            parts.append(f"{more} others")
+        waits = ", or ".join(parts)
+    where = f": {party.note}" if party.note else ""
+    return f"{party.name} ({kind}pid {party.pid}) {waits}{where}"
 
 
-def _other_side(party: Party, following: Sequence[Party], others: Sequence[Party]) -> str:
-    """Who would have to act."""
-    for other in following:
-        if party.joining and other.parent == party.key:
-            return f"{other.name} is one of them"
-        for key, side in party.guards:
-            if other is not party and _acts(other, key, side):
-                return f"its {_role(side)} is {other.name}" if side != SYNCS else f"{other.name} is not there"
-    if any(_acts(party, key, side) for key, side in party.guards if side != SYNCS):
-        return "nobody but itself has the other end"
-    for other in others:
-        for key, side in party.guards:
-            if _acts(other, key, side):
-                return f"its {_role(side)} is {other.name}, which does not get to it"
-    return "no process was given the other end, and who made it has not retired it"
+def _guard(party: Party, guard: Side, called: Mapping[str, str], everybody: Sequence[Party]) -> str:
+    """What it waits for there, and who could bring it about."""
+    key, side = guard
+    partners = [other for other in everybody if other is not party and _acts(other, key, side)]
+    what = f"{parties.VERBS.get(side, 'waits at')} {parties.named(key, called)}"
+    if side == SYNCS:
+        return f"{what}, where {_listed(partners)} is missing" if partners else what
+    role = "writer" if side == READS else "reader"
+    if partners:
+        return f"{what}, whose {role}{'s are' if len(partners) > 1 else ' is'} {_listed(partners)}"
+    if _acts(party, key, side):
+        return f"{what}, whose only {role} is itself"
+    return f"{what}, whose {role} no process was given, and who made it has not retired it"
 
 
-def _role(side: int) -> str:
-    return {READS: "writer", WRITES: "reader"}.get(side, "partner")
+def _listed(some: Sequence[Party]) -> str:
+    names = [party.name for party in some[:MOST_NAMES]]
+    if len(some) > MOST_NAMES:
+        names.append(f"{len(some) - MOST_NAMES} others")
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _acts(party: Party, key: str, side: int) -> bool:

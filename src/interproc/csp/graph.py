@@ -216,7 +216,7 @@ def live(arena: _core.Arena | None = None, title: str = "") -> Graph:
         boxes.append(box)
         waits_at = set(party.guards) if party.waiting else set()
         if waits_at:
-            box.note = party.note
+            box.note = party.note.rpartition("/")[2]
         for key, side in sides:
             conduit = conduits.get(key)
             if conduit is None:
@@ -233,9 +233,7 @@ def live(arena: _core.Arena | None = None, title: str = "") -> Graph:
 def _seen(name: str, arena: _core.Arena, key: str, called: dict[str, str]) -> Conduit:
     """A channel or barrier of an arena, as it is now."""
     conduit = Conduit(name, called.get(key, ""), passed=0)
-    index, _, generation = key.partition(".")
-    good = index.isdigit() and generation.isdigit()
-    seen = _core.look_at(arena, int(index), int(generation)) if good else None
+    seen = parties.look_at(arena, key)
     if seen is None:
         conduit.retired = True  # it is gone: who had an end of it does not any more
         return conduit

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from interproc import _core
+
 READS, WRITES, SYNCS = 0, 1, 2
 JOINING = 8  # of a mode: it waits for those that it has started
 VERBS = {READS: "receives from", WRITES: "sends to", SYNCS: "waits at barrier"}
@@ -79,6 +81,14 @@ def labels(parties: Iterable[Party]) -> dict[str, str]:
             if label:
                 found[key] = label
     return found
+
+
+def look_at(arena: _core.Arena, key: str) -> dict[str, Any] | None:
+    """How a channel or barrier stands, as its look() says; None: it is no more."""
+    index, _, generation = key.partition(".")
+    if not (index.isdigit() and generation.isdigit()):
+        return None
+    return _core.look_at(arena, int(index), int(generation))
 
 
 def waits_for(party: Party, called: Mapping[str, str]) -> str:
