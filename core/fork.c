@@ -14,7 +14,7 @@ typedef struct place {
     struct place *next;
     ip_arena *arena;
     int fd;
-    uint32_t slot;
+    uint32_t slot, generation;
 } place;
 
 static _Thread_local place *places;
@@ -57,8 +57,19 @@ ip_status ip_fork_prepare(ip_arena *arena) {
         free(p);
         return status;
     }
+    p->generation = ip_member_incarnation(arena, p->slot);
     places = p;
     return ip_directory_share_all(arena, p->slot);
+}
+
+ip_status ip_fork_slot(const ip_arena *arena, uint32_t *slot, uint32_t *generation) {
+    for (const place *p = places; p; p = p->next) {
+        if (p->arena != arena) continue;
+        *slot = p->slot;
+        *generation = p->generation;
+        return IP_OK;
+    }
+    return IP_FREED;
 }
 
 void ip_fork_parent(void) {

@@ -17,6 +17,8 @@ struct ip_watch;
 
 /* Reserves a place for the child in the arena. */
 ip_status ip_fork_prepare(ip_arena *arena);
+/* The place that this thread has reserved in the arena for its next child, so that the child can be given more. IP_FREED: none. */
+ip_status ip_fork_slot(const ip_arena *arena, uint32_t *slot, uint32_t *generation);
 /* In the parent, after the fork or its failure: gives up this side of the places. */
 void ip_fork_parent(void);
 

@@ -22,6 +22,7 @@ MAX_MEMBERS = IP_MEMBERS_MAX
 cdef class Arena
 cdef class Handle
 cdef class Encoder
+cdef class _Attempt
 
 include "arena.pxi"         # arenas, membership
 include "handle.pxi"        # handles on objects; how they travel
@@ -38,3 +39,11 @@ include "table.pxi"         # Table
 include "attributes.pxi"    # Attributes
 include "list.pxi"          # List
 include "view.pxi"          # typed windows on memory
+include "message.pxi"       # encoded objects on their way into a channel
+include "party.pxi"         # Party: who takes part in communications
+include "channel.pxi"       # Channel
+include "end.pxi"           # End
+include "barrier.pxi"       # Barrier, Enrolment
+include "choose.pxi"        # waiting, choices
+include "stuck.pxi"         # deadlocks
+include "visit.pxi"         # looking at an arena from outside

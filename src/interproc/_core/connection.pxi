@@ -15,14 +15,14 @@ cdef class Connection(_RingHandle):
         cdef uint64_t flag
         if self.kind != IP_PIPE:
             raise _error(IP_FREED, self.arena, f"opening a {type(self).__name__}")
-        self.other_end = 1 - <int>self.end
+        self.other_end = 1 - <int>self.c_end
         # max_count of the ring from end 0 to end 1 tells a one-way pipe: see pipe()
         if not ip_get(<ip_word *>ip_ring_of(self.object, IP_PIPE, 1) + _MAX_COUNT, &flag):
             raise _error(IP_CORRUPT, self.arena, "opening a connection")
-        self.readable = not flag or self.end == 0
-        self.writable = not flag or self.end == 1
-        self.in_ring = ip_ring_of(self.object, IP_PIPE, self.end)
-        self.out_ring = ip_ring_of(self.object, IP_PIPE, 1 - self.end)
+        self.readable = not flag or self.c_end == 0
+        self.writable = not flag or self.c_end == 1
+        self.in_ring = ip_ring_of(self.object, IP_PIPE, self.c_end)
+        self.out_ring = ip_ring_of(self.object, IP_PIPE, 1 - self.c_end)
         return 0
 
     cdef object _closed_error(self):
@@ -198,10 +198,10 @@ def pipe(cls, duplex=True, max_bytes=PIPE_BYTES, *, arena=None):
     settings.max_count = 0 if duplex else (1 << 55)     # no bound in effect, but it tells one from the other
     settings.max_bytes = min(max(1, max_bytes), _BOUND_MAX)
     a._create(arena, None, IP_PIPE, 2, 3, ip_ring_body_size(IP_PIPE), ip_ring_make, &settings)
-    a.end = 0
+    a.c_end = 0
     b.arena = a.arena
     b.c_id = a.c_id
-    b.end = 1
+    b.c_end = 1
     b.kind = a.kind
     b.object = a.object
     b.open = True

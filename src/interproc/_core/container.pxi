@@ -49,7 +49,7 @@ cdef class Container(Handle):
         self.flavour = <unsigned>flavour
         self.deep = flavour & FLAVOUR_DEEP
         if expected and (self.flavour & 255) != expected:
-            what = self._id() + (f" {self.name!r}" if self.name else "")
+            what = self._id() + (f" {self.c_name!r}" if self.c_name else "")
             Handle.close(self)
             raise _errors.HandleError(f"{what} is another kind of container than a {type(self).__name__}")
         return 0
@@ -121,7 +121,7 @@ cdef class Container(Handle):
                 if n >= VALUE_HANDLES:
                     raise self._failed(IP_TOO_LONG, f"storing in {Handle.__repr__(self)}")
                 scratch.handles[n].id = handle.c_id
-                scratch.handles[n].end = handle.end
+                scratch.handles[n].end = handle.c_end
                 n += 1
             value.c.handles = scratch.handles
             value.c.n_handles = n

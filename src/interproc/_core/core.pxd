@@ -10,10 +10,12 @@ cdef extern from "status.h":
     ctypedef enum ip_status:
         IP_OK, IP_AGAIN, IP_BUSY, IP_NO_MEMORY, IP_CORRUPT, IP_SHUT_DOWN, IP_EOF, IP_BROKEN, IP_FREED, IP_EXISTS
         IP_CROWDED, IP_LEFT, IP_TOO_LONG, IP_NOT_OWNER, IP_OVERFLOW, IP_OS_ERROR, IP_HELD
+        IP_POISONED, IP_RETIRED, IP_STUCK
 
 cdef extern from "word.h" nogil:
     ctypedef uint64_t ip_word
     cbool ip_get(const ip_word *word, uint64_t *payload)
+    void ip_set(ip_word *word, uint64_t payload)
 
 cdef extern from "event.h" nogil:
     ctypedef struct ip_event:
@@ -64,7 +66,7 @@ cdef extern from "member.h" nogil:
     int ip_member_list(ip_arena *arena, ip_member_info *infos, int max)
 
 cdef extern from "directory.h" nogil:
-    enum: IP_QUEUE, IP_PIPE, IP_MEMORY, IP_TABLE, IP_LIST
+    enum: IP_QUEUE, IP_PIPE, IP_MEMORY, IP_TABLE, IP_LIST, IP_CHANNEL, IP_BARRIER, IP_PARTY
     ctypedef struct ip_object:
         pass
     ctypedef struct ip_id:
@@ -74,9 +76,9 @@ cdef extern from "directory.h" nogil:
         ip_id id
         int kind
         unsigned ends
-        unsigned[2] holders
-        cbool[2] mine
-        uint64_t[2] transit
+        unsigned[3] holders
+        cbool[3] mine
+        uint64_t[3] transit
         uint64_t body
         char[201] name
     ip_status ip_object_open(ip_arena *arena, int kind, unsigned ends, unsigned hold_mask, uint64_t body_size,
@@ -119,6 +121,9 @@ cdef extern from "ring.h" nogil:
         unsigned char *data
         uint64_t size
         uint64_t block
+        uint64_t block_sum
+        unsigned n_pieces
+        const ip_word *piece_sizes
         unsigned n_handles
         ip_handle_ref *handles
     ctypedef struct ip_ring_settings:
@@ -275,3 +280,101 @@ cdef extern from "watch.h" nogil:
 cdef extern from "fork.h" nogil:
     ip_status ip_fork_prepare(ip_arena *arena)
     void ip_fork_parent()
+    ip_status ip_fork_slot(ip_arena *arena, uint32_t *slot, uint32_t *generation)
+
+cdef extern from "parcel.h" nogil:
+    enum: IP_PARCEL_WORDS, IP_PARCEL_PIECES_MAX, IP_PARCEL_HANDLES_MAX
+    uint64_t ip_parcel_size(const ip_outgoing *message)
+
+cdef extern from "party.h" nogil:
+    enum: IP_NOTE_MAX, IP_CARD_MAX, IP_GUARDS_MAX, IP_GUARDS_FEW
+    enum: IP_PARTY_IDLE, IP_PARTY_WAITING, IP_PARTY_DONE, IP_PARTY_POKED, IP_PARTY_MET, IP_PARTY_STUCK
+    enum: IP_READS, IP_WRITES, IP_SYNCS
+    enum: IP_TIMED, IP_OUTSIDE, IP_CROWD, IP_JOINING, IP_LOOP
+    ctypedef struct ip_party:
+        ip_word bell, rung, mode, parent
+    ip_status ip_party_make(ip_arena *arena, ip_object *object, void *context)
+    uint64_t ip_party_body_size()
+    ip_status ip_party_of(ip_arena *arena, ip_object *object, ip_party **party)
+    uint64_t ip_party_name(ip_id id)
+    ip_status ip_party_state(const ip_party *party, int *phase, unsigned *guard)
+    cbool ip_party_wait(ip_party *party, uint64_t deadline_ns, cbool *slept)
+    cbool ip_party_wait_bell(ip_party *party, uint64_t seen, uint64_t deadline_ns, cbool *slept)
+    ip_status ip_party_poke(ip_arena *arena, ip_id id)
+    ip_status ip_party_join(ip_arena *arena, ip_party *party, uint64_t children)
+    ip_status ip_party_set_card(ip_arena *arena, ip_party *party, const void *text, uint64_t size)
+    ip_status ip_party_set_note(ip_party *party, const void *text, uint64_t size)
+
+cdef extern from "channel.h" nogil:
+    enum: IP_LABEL_MAX, IP_KEEPS
+    uint64_t IP_UNBOUNDED
+    enum: IP_BLOCKING, IP_SLIDING, IP_DROPPING, IP_OVERWRITING
+    ctypedef struct ip_label:
+        pass
+    ctypedef struct ip_channel:
+        pass
+    ctypedef struct ip_channel_settings:
+        uint64_t capacity, policy
+        const char *label
+        uint64_t label_size
+    ctypedef struct ip_channel_info:
+        cbool poisoned
+        cbool[2] retired
+        uint64_t capacity, policy, passed, lost, buffered
+        uint64_t[2] waiting
+        char[65] label
+    ip_status ip_label_get(const ip_label *label, char *text)
+    ip_status ip_channel_make(ip_arena *arena, ip_object *object, void *settings)
+    uint64_t ip_channel_body_size(uint64_t capacity)
+    ip_status ip_channel_of(ip_arena *arena, ip_object *object, ip_channel **channel)
+    ip_ring *ip_channel_ring(ip_channel *channel)
+    ip_status ip_channel_poison(ip_arena *arena, ip_object *object)
+    ip_status ip_channel_open_for(ip_object *object, ip_channel *channel, unsigned side)
+    cbool ip_channel_ready(ip_object *object, ip_channel *channel, unsigned side)
+    cbool ip_channel_awaited(ip_channel *channel, unsigned side)
+    ip_status ip_channel_poke_one(ip_arena *arena, ip_object *object, ip_channel *channel, unsigned side)
+    void ip_channel_note_lost(ip_channel *channel)
+    ip_status ip_channel_look(ip_arena *arena, ip_object *object, ip_channel *channel, ip_channel_info *info)
+
+cdef extern from "barrier.h" nogil:
+    ctypedef struct ip_barrier:
+        ip_label label
+    ip_status ip_barrier_make(ip_arena *arena, ip_object *object, void *settings)
+    uint64_t ip_barrier_body_size()
+    ip_status ip_barrier_of(ip_arena *arena, ip_object *object, ip_barrier **barrier)
+    ip_status ip_barrier_enrol(ip_arena *arena, ip_object *object, uint64_t *serial)
+    ip_status ip_barrier_adopt(ip_arena *arena, ip_object *object, uint64_t serial)
+    ip_status ip_barrier_depart(ip_arena *arena, ip_object *object, uint64_t serial)
+    ip_status ip_barrier_bequeath(ip_arena *arena, ip_object *object, uint64_t serial, uint32_t member, uint32_t generation)
+    ip_status ip_barrier_resign(ip_arena *arena, ip_object *object, uint64_t serial)
+    ip_status ip_barrier_look(ip_arena *arena, ip_object *object, uint64_t *enrolled, uint64_t *waiting, uint64_t *met)
+
+cdef extern from "choice.h" nogil:
+    ctypedef struct ip_guard:
+        ip_object *object
+        ip_id id
+        unsigned side
+        const ip_outgoing *message
+        uint64_t enrolment
+    ctypedef struct ip_choice:
+        unsigned guard
+        cbool delivered
+        ip_incoming incoming
+        uint32_t woken
+    ip_status ip_choice_try(ip_arena *arena, ip_party *me, ip_id my_id, const ip_guard *guards, unsigned n,
+                            unsigned first, cbool offer, ip_patience patience, unsigned char *scratch, ip_choice *choice)
+    ip_status ip_choice_settle(ip_arena *arena, ip_party *me, const ip_guard *guards, unsigned n, ip_patience patience,
+                               unsigned char *scratch, ip_choice *choice)
+    ip_status ip_choice_withdraw(ip_arena *arena, ip_party *me, const ip_guard *guards, unsigned n,
+                                 ip_patience patience, unsigned char *scratch, ip_choice *choice)
+    ctypedef struct ip_stuck_party:
+        ip_id id
+        uint64_t ticket, parent
+        unsigned mode, n_guards, guards_shown
+        pid_t pid
+        uint64_t note_size, card_size
+        char *note
+        char *card
+    ip_status ip_stuck_find(ip_arena *arena, ip_stuck_party *found, unsigned room, unsigned *n)
+    ip_status ip_stuck_declare(ip_arena *arena, const ip_stuck_party *found, unsigned n, const void *text, uint64_t size)
+    ip_status ip_party_next(ip_arena *arena, uint32_t *index, int *phase, ip_stuck_party *party)

@@ -5,7 +5,8 @@
 
 
 cdef str _kind_name(int kind):
-    return {IP_QUEUE: "queue", IP_PIPE: "pipe", IP_MEMORY: "memory", IP_TABLE: "table", IP_LIST: "list"}.get(kind, "object")
+    return {IP_QUEUE: "queue", IP_PIPE: "pipe", IP_MEMORY: "memory", IP_TABLE: "table", IP_LIST: "list",
+            IP_CHANNEL: "channel", IP_BARRIER: "barrier", IP_PARTY: "party"}.get(kind, "object")
 
 
 @cython.no_gc_clear
@@ -18,10 +19,10 @@ cdef class Handle:
     """
     cdef readonly Arena arena
     cdef ip_id c_id
-    cdef readonly unsigned end
+    cdef unsigned c_end
     cdef int kind
     cdef ip_object *object
-    cdef readonly str name
+    cdef str c_name
     cdef bint open              # this handle holds the end
     cdef readonly bint closed
     cdef int users              # calls under way on this handle
@@ -57,7 +58,7 @@ cdef class Handle:
                 arena = Arena.open(place or "default")
         a = Arena.default() if arena is None else arena
         self.arena = a
-        self.name = name
+        self.c_name = name
         self.kind = kind
         status = ip_member_reap_sometimes(&a.c)
         if status == IP_OK and raw:     # with the GIL: another thread may be about to let go of the same object
@@ -87,15 +88,10 @@ cdef class Handle:
         self.arena = arena
         self.c_id.index = index
         self.c_id.generation = generation
-        self.end = end
+        self.c_end = end
         status = ip_object_find(&arena.c, self.c_id, &self.kind, &self.object)
         if status == IP_OK:
-            key = (index, generation, end)
-            n = arena.held.get(key, 0)
-            if n == 0:
-                status = ip_object_hold(&arena.c, self.c_id, end, arena.c.self)
-            if status == IP_OK:
-                arena.held[key] = n + 1
+            status = _take_hold(arena, self.c_id, end)
         if status:
             self.object = NULL
             raise _error(status, arena, f"opening {_kind_name(self.kind)}#{index}.{generation}")
@@ -103,7 +99,7 @@ cdef class Handle:
         return 0
 
     cdef int _let_go(self) except -1:
-        return _release_hold(self.arena, self.c_id, self.end)
+        return _release_hold(self.arena, self.c_id, self.c_end)
 
     cdef inline int _enter(self) except -1:
         """Begins a use of the object: it stays held until _exit() though another thread closes the handle meanwhile.
@@ -152,6 +148,16 @@ cdef class Handle:
             self._let_go()
 
     @property
+    def end(self):
+        """Which end of the object."""
+        return self.c_end
+
+    @property
+    def name(self):
+        """The name it was opened by, or None."""
+        return self.c_name
+
+    @property
     def id(self):
         """Names the object in this arena: kind, index and generation."""
         return self._id()
@@ -161,13 +167,13 @@ cdef class Handle:
 
     def __repr__(self):
         what = self._id() if self.object != NULL else "not set up"
-        if self.name:
-            what += f" {self.name!r}"
+        if self.c_name:
+            what += f" {self.c_name!r}"
         return f"<{type(self).__module__}.{type(self).__qualname__} {what}{' closed' if self.closed else ''}>"
 
     def _identity(self):
         """Equal for handles on the same end of the same object."""
-        return self.arena.uid, self.c_id.index, self.c_id.generation, self.end
+        return self.arena.uid, self.c_id.index, self.c_id.generation, self.c_end
 
     def __reduce__(self):
         cdef int status
@@ -175,12 +181,12 @@ cdef class Handle:
         popen = _get_spawning_popen()
         if popen is not None:
             _, slot = self.arena._place_for(popen)
-            status = ip_object_hold(&self.arena.c, self.c_id, self.end, slot)
+            status = ip_object_hold(&self.arena.c, self.c_id, self.c_end, slot)
             if status:
                 raise _error(status, self.arena, f"sending {self._id()} to a child")
         else:
             note_handle(self)
-        return _rebuild_handle, (type(self), self.arena, self.c_id.index, self.c_id.generation, self.end, self.name)
+        return _rebuild_handle, (type(self), self.arena, self.c_id.index, self.c_id.generation, self.c_end, self.c_name)
 
     cdef int _revived(self) except -1:
         """Called when a handle has come out of a pickle: find what the kind needs."""
@@ -203,10 +209,23 @@ cdef class Handle:
 
 def _rebuild_handle(cls, Arena arena, uint32_t index, uint32_t generation, unsigned end, name):
     cdef Handle handle = cls.__new__(cls)
-    handle.name = name
+    handle.c_name = name
     handle._attach(arena, index, generation, end)
     handle._revived()
     return handle
+
+
+cdef int _take_hold(Arena arena, ip_id id, unsigned end) except -1:
+    """This process has one handle more on the end. IP_FREED: it cannot be had any more."""
+    cdef int status
+    key = (id.index, id.generation, end)
+    n = arena.held.get(key, 0)
+    if n == 0:
+        status = ip_object_hold(&arena.c, id, end, arena.c.self)
+        if status:
+            return status
+    arena.held[key] = n + 1
+    return IP_OK
 
 
 cdef int _release_hold(Arena arena, ip_id id, unsigned end) except -1:

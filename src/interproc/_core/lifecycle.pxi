@@ -1,6 +1,7 @@
 # lifecycle.pxi: what this process's fork() and its end do to its arenas.
 
 cdef dict _forking = {}     # thread -> the arenas in which it has places for a child
+cdef dict _bequests = {}    # thread -> the ends and enrolments that the child of its next fork() is to have
 
 
 def leave():
@@ -30,19 +31,84 @@ def _before_fork():
             status = ip_fork_prepare(&arena.c)
         if status and error is None:    # the child will be in the others
             error = _error(status, arena, "a place for the child of fork()")
+    for handle in _bequests.get(_threading.get_ident(), ()):
+        status = _bequeath(handle)
+        if status and status != IP_FREED and error is None:     # freed: it has ended, as its use will tell
+            error = _error(status, (<Handle>handle).arena, f"giving {handle!r} to the child of fork()")
     if error is not None:
         raise error
+
+
+def bequeath(handles):
+    """The child of this thread's next fork() has these: ends of channels, which stay this process's, too, and enrolments, which move.
+    None: nothing."""
+    cdef list them = list(handles or ())
+    for handle in them:
+        if isinstance(handle, End):
+            (<End>handle)._ready()
+        elif isinstance(handle, Enrolment):
+            (<Enrolment>handle)._check_mine()
+        else:
+            raise TypeError(f"only ends of channels and enrolments can be bequeathed, not {type(handle).__name__}")
+    _bequests.pop(_threading.get_ident(), None)
+    if them:
+        _bequests[_threading.get_ident()] = them
+
+
+cdef int _bequeath(Handle handle) except -1:
+    """Has the place of the child hold it."""
+    cdef uint32_t slot, generation
+    cdef int status = ip_fork_slot(&handle.arena.c, &slot, &generation)
+    if status:
+        return status
+    if isinstance(handle, End):
+        return ip_object_hold(&handle.arena.c, handle.c_id, handle.c_end, slot)
+    status = ip_barrier_bequeath(&handle.arena.c, handle.object, (<Enrolment>handle).serial, slot, generation)
+    (<Enrolment>handle).enrolled = False
+    (<Enrolment>handle).moved = True
+    return status
 
 
 def _after_fork_in_parent():
     ip_fork_parent()
     _forking.pop(_threading.get_ident(), None)
+    _bequests.pop(_threading.get_ident(), None)
+
+
+cdef int _inherit(list handles) except -1:
+    """In the child: these are its own from the start."""
+    cdef Handle handle
+    cdef End end
+    cdef Enrolment enrolment
+    for handle in handles:
+        if handle.arena.c.generation == 0:
+            continue
+        if isinstance(handle, End):
+            end = handle
+            key = (end.c_id.index, end.c_id.generation, end.c_end)
+            end.arena.held[key] = end.arena.held.get(key, 0) + 1
+            end.open = True
+            end.owned_of = _forks
+        else:
+            enrolment = handle
+            enrolment.enrolled = True
+            enrolment.moved = False
+            enrolment.enrolled_of = _forks
+    return 0
+
+
+cdef bint _of_one_process(int kind, unsigned end):
+    """Does a child not inherit such a hold?"""
+    return kind == IP_PARTY or (kind == IP_CHANNEL and end < IP_KEEPS)
 
 
 def _after_fork_in_child():
     """The core has made this process a member already; here it lets go of what other threads and hooks have closed
-    between its place's making and the fork, and takes hold of what they have opened."""
+    between its place's making and the fork, and takes hold of what they have opened. Sides of channels it has only if they
+    were bequeathed."""
     global _forks, _open_lock
+    cdef list bequest = _bequests.pop(_threading.get_ident(), [])
+    cdef Handle handle
     cdef Arena arena
     cdef ip_object_info info
     cdef ip_id id
@@ -50,6 +116,8 @@ def _after_fork_in_child():
     cdef unsigned end
     _forks += 1
     _forking.clear()
+    _bequests.clear()
+    given = {(handle.arena.uid, handle.c_id.index, handle.c_id.generation, handle.c_end) for handle in bequest}
     _open_lock = _threading.RLock()
     for arena in list(_arenas.values()):
         if arena.c.generation == 0:
@@ -59,7 +127,12 @@ def _after_fork_in_child():
         while ip_object_next(&arena.c, &index, &info) == IP_OK:
             for end in range(info.ends):
                 key = (info.id.index, info.id.generation, end)
-                if info.mine[end] and key not in arena.held:
+                if _of_one_process(info.kind, end):
+                    arena.held.pop(key, None)
+                    missing.discard(key)
+                    if info.mine[end] and (arena.uid, *key) not in given:
+                        ip_object_release(&arena.c, info.id, end)
+                elif info.mine[end] and key not in arena.held:
                     ip_object_release(&arena.c, info.id, end)
                 elif info.mine[end]:
                     missing.discard(key)
@@ -67,6 +140,8 @@ def _after_fork_in_child():
             id.index = key[0]
             id.generation = key[1]
             ip_object_hold(&arena.c, id, key[2], arena.c.self)  # freed by now: its use will tell
+    _inherit(bequest)
+    _forget_parties()
 
 
 _os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

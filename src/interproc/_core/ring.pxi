@@ -264,7 +264,7 @@ cdef class _RingHandle(Handle):
                 if message.n_handles >= HANDLES_LIMIT:
                     raise _error(IP_TOO_LONG, self.arena, "sending a message")
                 scratch.handles[message.n_handles].id = handle.c_id
-                scratch.handles[message.n_handles].end = handle.end
+                scratch.handles[message.n_handles].end = handle.c_end
                 message.n_handles += 1
             message.handles = scratch.handles
         if encoder.size + 8 + 16 * message.n_handles <= IP_INLINE_MAX:

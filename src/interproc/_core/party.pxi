@@ -1,0 +1,391 @@
+# party.pxi: who takes part in communications: a party for each thread, or for each task (core/party.h).
+
+import sys as _sys
+
+cdef extern from *:
+    """
+    /* The party of this thread; owned by _parties. */
+    static _Thread_local PyObject *ip_my_party;
+    _Static_assert(IP_PARCEL_SCRATCH <= 2048, "an attempt has room for a parcel");
+    """
+    PyObject *ip_my_party
+
+cdef enum:
+    ROOM = 256                  # words that a parcel is read into
+    CHECK_AFTER = 100000000     # ns: how often a process looks for deadlocks, at most
+
+cdef dict _parties = {}                     # (thread, uid of the arena) -> Party
+cdef object _quiet = _weakref.WeakSet()     # threads that do nothing by themselves
+cdef object _tasks = _weakref.WeakSet()     # the parties of tasks
+cdef object _waker = None
+cdef uint64_t _checked_at = 0
+cdef object _check_deadlock = None          # interproc.csp.deadlock.check, once it is needed; False: there is none
+cdef bint _was_crowd = False
+cdef long _counted_at = -1
+
+
+cdef class Party(Handle):
+    """A thread or a task that takes part in communications.
+
+    Party.current() is this thread's; Party.create() makes one for a task, or for an event loop, which is the bell of its tasks.
+    """
+    cdef ip_party *party
+    cdef Party bell             # of the event loop whose task it is
+    cdef Party inner            # of the same thread, while this one waits: a signal handler may communicate
+    cdef bint is_inner
+    cdef _Attempt attempt       # what it is at
+    cdef uint64_t wish          # mode bits that set_mode() has asked for
+    cdef unsigned long thread   # where it was used last, by its number
+    cdef object owner           # and as a Thread: numbers are used again
+    cdef bint noted
+
+    def __init__(self):
+        raise TypeError("a Party is had from Party.current() or Party.create()")
+
+    @staticmethod
+    def current(Arena arena=None):
+        """That of this thread (in the default arena): made on demand, and anew in a forked child."""
+        return _party_of(Arena.default() if arena is None else arena)
+
+    @staticmethod
+    def create(Party bell=None, *, Arena arena=None):
+        """A new one: of a task of the event loop that has this bell, or an event loop's (None)."""
+        if arena is None:
+            arena = Arena.default() if bell is None else bell.arena
+        return _new_party(Party, arena, bell)
+
+    @property
+    def index(self):
+        """Its index in the directory of the arena, which the waker is called with."""
+        return self.c_id.index
+
+    @property
+    def name(self):
+        """A number that no other party of the arena has."""
+        return ip_party_name(self.c_id)
+
+    def __reduce__(self):
+        raise TypeError("a Party is its process's own and cannot be sent")
+
+    def use(self):
+        """From now on this is the party of this thread."""
+        global ip_my_party
+        self._check()
+        self._is_here()
+        ip_my_party = <PyObject *>self
+        _parties[self.thread, self.arena.uid] = self
+
+    cdef int _is_here(self) except -1:
+        cdef unsigned long thread = _threading.get_ident()
+        if self.owner is None or self.thread != thread:
+            self.thread = thread
+            self.owner = _threading.current_thread()
+        return 0
+
+    def describe(self, bytes card, parent=0):
+        """Tells others about it: the card, at most 4096 bytes, and the `name` of the party that started it (0: nobody)."""
+        cdef int status
+        self._check()
+        status = ip_party_set_card(&self.arena.c, self.party, PyBytes_AS_STRING(card), len(card))
+        if status:
+            raise _error(status, self.arena, f"describing {self!r} in {len(card)} bytes (at most {IP_CARD_MAX})")
+        ip_set(&self.party.parent, parent)
+
+    def set_note(self, str text):
+        """Tells others what it does just now: as much of the text as fits 232 bytes. Forgotten at its next wait."""
+        self._check()
+        self._note(text)
+
+    cdef int _note(self, str text) except -1:
+        cdef bytes raw = _cut_text(text, IP_NOTE_MAX)
+        cdef int status = ip_party_set_note(self.party, PyBytes_AS_STRING(raw), len(raw))
+        if status:
+            raise _error(status, self.arena, f"noting what {self!r} does")
+        self.noted = len(raw) > 0
+        return 0
+
+    cdef inline int _set_mode(self, uint64_t mode) except -1:
+        ip_set(&self.party.mode, mode)
+        return 0
+
+    def set_mode(self, bint timed, bint outside):
+        """Of a task: whether its offers have a time limit, and whether it waits for other things, too. Also while they are out."""
+        self._check()
+        self.wish = (IP_TIMED if timed else 0) | (IP_OUTSIDE if outside else 0)
+        self._set_mode(self.wish | (IP_CROWD if _crowd() else 0))
+
+    @property
+    def waiting(self):
+        """Whether its offers are out, and nothing has come of them."""
+        cdef int phase
+        cdef unsigned guard
+        return self.party != NULL and ip_party_state(self.party, &phase, &guard) == IP_OK and phase == IP_PARTY_WAITING
+
+    def poke(self):
+        """Ends its wait, if it waits: it looks again."""
+        cdef int status
+        self._check()
+        status = ip_party_poke(&self.arena.c, self.c_id)
+        if status:
+            raise _error(status, self.arena, f"poking {self!r}")
+
+    def joining(self, uint64_t children):
+        """From now on it waits for the end of as many that it has started, until joined()."""
+        cdef _Attempt attempt = _Attempt.__new__(_Attempt)
+        cdef int status
+        self._check()
+        if self.attempt is not None:
+            raise _errors.HandleError(f"{self!r} waits already")
+        status = ip_party_join(&self.arena.c, self.party, children)
+        if status:
+            raise _error(status, self.arena, f"{self!r} is joining")
+        attempt._begin(self)
+        attempt.out = True
+
+    def joined(self):
+        """It waits no more. The text of a deadlock that this wait was found to be part of, or None."""
+        cdef _Attempt attempt = self.attempt
+        if attempt is None or not attempt.out or attempt.n:
+            return None
+        self._check()
+        try:
+            if attempt._withdraw() == IP_STUCK:
+                return attempt.value
+        finally:
+            attempt._end()
+        return None
+
+    def wait_bell(self, seen, timeout=None):
+        """Of an event loop's, in a thread of its own: waits until a task's wait has ended or `timeout` seconds are over.
+
+        Returns the number of rings so far; it differs from `seen` if there were any since that was returned (0 first).
+        """
+        cdef uint64_t deadline = _deadline(timeout), last = seen, rung = 0
+        cdef cbool slept = False, done = False
+        quiet_thread()
+        while True:
+            self._check()
+            with nogil:
+                done = ip_party_wait_bell(self.party, last, deadline, &slept)
+            PyErr_CheckSignals()
+            self._check()
+            if done or (deadline != UINT64_MAX and ip_now_ns() >= deadline):
+                if not ip_get(&self.party.rung, &rung):
+                    raise _error(IP_CORRUPT, self.arena, "waiting for a bell")
+                return rung
+
+    # ---- of a task: a choice in steps
+
+    def offer(self, guards, values=None, unsigned first=0, bint wait=True):
+        """Tries the guards, beginning with `first`: (index, value) of one that came true. Else None: with `wait` the offers are out,
+        and settle() is due once the loop's bell has rung, or the waker was called. Raises as choose()."""
+        cdef _Attempt attempt
+        cdef int status
+        self._check()
+        if self.attempt is not None:
+            raise _errors.HandleError(f"{self!r} has offers out already: settle() or withdraw() them")
+        attempt = _attempt(guards, values, first)
+        attempt._begin(self)
+        self._is_here()
+        try:
+            status = attempt._offer(wait)
+        except BaseException:
+            attempt._end()
+            raise
+        if status == IP_AGAIN and attempt.out:
+            return None
+        attempt._end()
+        return None if status == IP_AGAIN else attempt._result(status, None)
+
+    def settle(self):
+        """What has become of its offers: (index, value); None: they are in again, offer once more; False: they are still out.
+
+        Raises as choose().
+        """
+        cdef _Attempt attempt = self.attempt
+        cdef int status = IP_AGAIN
+        if attempt is None:
+            return None
+        self._check()
+        try:
+            status = attempt._settle()
+        finally:
+            if status != IP_BUSY:
+                attempt._end()
+        if status == IP_BUSY:
+            return False
+        return None if status == IP_AGAIN else attempt._result(status, None)
+
+    def withdraw(self):
+        """Takes its offers back. (index, value): it was too late. Raises as choose()."""
+        cdef _Attempt attempt = self.attempt
+        cdef int status = IP_AGAIN
+        if attempt is None:
+            return None
+        self._check()
+        try:
+            status = attempt._withdraw()
+        finally:
+            attempt._end()
+        return None if status == IP_AGAIN else attempt._result(status, None)
+
+    def tend(self):
+        """What somebody has to do for the offers of a task every 40 ms: notices the dead, buffers, and deadlocks."""
+        cdef _Attempt attempt = self.attempt
+        if attempt is None or not attempt.out or self.closed:
+            return
+        attempt._bury_dead()
+        if attempt._any_ended() or (attempt.buffered and attempt._any_ready()):
+            self.poke()
+            return
+        self._set_mode(self.wish | (IP_CROWD if _crowd() else 0))
+        _look_for_deadlock(self.arena)
+
+
+cdef Party _new_party(object cls, Arena arena, Party bell):
+    cdef Party party = cls.__new__(cls)
+    cdef int status
+    if bell is not None and bell.arena is not arena:
+        raise ValueError(f"{bell!r} is in another arena")
+    party._create(arena, None, IP_PARTY, 1, 1, ip_party_body_size(), ip_party_make, NULL)
+    status = ip_party_of(&arena.c, party.object, &party.party)
+    if status:
+        raise _error(status, arena, "making a party")
+    party._is_here()
+    if bell is not None:
+        party.bell = bell
+        ip_set(&party.party.bell, ip_party_name(bell.c_id))
+        _tasks.add(party)
+    return party
+
+
+cdef inline Party _party_of(Arena arena):
+    """The party of this thread in the arena, or while that is at something the next one."""
+    cdef Party party
+    if ip_my_party != NULL:
+        party = <Party>ip_my_party
+        if party.arena is arena and party.attempt is None:
+            return party
+    return _find_party(arena)
+
+
+cdef Party _find_party(Arena arena):
+    global ip_my_party
+    cdef unsigned long thread = _threading.get_ident()
+    cdef Party party = _parties.get((thread, arena.uid))
+    cdef Party mine = None
+    if ip_my_party != NULL:
+        mine = <Party>ip_my_party
+    if party is None or mine is None:   # with none at hand this is a new thread, whatever another of its number had
+        _forget_threads(thread if mine is None else 0)
+        party = _parties[thread, arena.uid] = _new_party(Party, arena, None)
+    ip_my_party = <PyObject *>party
+    while party.attempt is not None:
+        if party.inner is None:
+            party.inner = _new_party(Party, arena, None)
+            party.inner.is_inner = True
+            party.inner._set_mode(IP_LOOP)      # but for its own waits it is nobody who runs
+        party = party.inner
+    return party
+
+
+cdef int _forget_threads(unsigned long reused) except -1:
+    """The parties of threads that have ended go, and those of a number that another thread has now."""
+    alive = _sys._current_frames()
+    for key in list(_parties):
+        if key[0] not in alive or key[0] == reused:
+            _parties.pop(key, None)
+    return 0
+
+
+cdef int _forget_parties() except -1:
+    """In a forked child: they were the parent's."""
+    global ip_my_party, _counted_at, _checked_at, _quiet, _tasks
+    ip_my_party = NULL
+    _counted_at = -1
+    _checked_at = 0
+    _quiet = _weakref.WeakSet()
+    _tasks = _weakref.WeakSet()
+    _parties.clear()
+    return 0
+
+
+def quiet_thread():
+    """This thread does nothing by itself that could end a wait at a channel, so it does not keep a deadlock from being one."""
+    _quiet.add(_threading.current_thread())
+
+
+cdef bint _crowd() except -1:
+    """Are there threads that are no parties? Such a thread may yet do anything. Looked at anew every few milliseconds."""
+    global _was_crowd, _counted_at
+    cdef Party party
+    cdef long now = coarse_ms()
+    if now - _counted_at < 20 and _counted_at >= 0:
+        return _was_crowd
+    known = set(_quiet)
+    for party in list(_parties.values()):
+        known.add(party.owner)
+    for party in list(_tasks):
+        known.add(party.owner)
+    _was_crowd = not known.issuperset(_threading.enumerate())
+    _counted_at = now
+    return _was_crowd
+
+
+# ---- the waker: a task of this process was given what it waits for, by this process
+
+def set_waker(function):
+    """What is called, with its index, for each task's party whose communication this process completes; by whichever thread."""
+    global _waker
+    _waker = function
+
+
+cdef inline void _wake(uint32_t woken) noexcept:
+    if woken:
+        _call_waker(woken - 1)
+
+
+cdef void _call_waker(uint32_t index) noexcept:
+    if _waker is not None:
+        _waker(index)
+
+
+# ---- what a wait that takes long tells, and looks for
+
+cdef bytes _cut_text(str text, Py_ssize_t limit):
+    """As much of it as fits, in whole characters."""
+    raw = text.encode("utf-8", "backslashreplace")
+    if len(raw) > limit:
+        raw = raw[:limit].decode("utf-8", "ignore").encode("utf-8")
+    return raw
+
+
+cdef str _where_from():
+    """Path, line and function of the innermost Python code that is not interproc's own, but for its library of parts."""
+    frame = _sys._getframe()
+    while frame is not None:
+        name = frame.f_globals.get("__name__") or ""
+        if not (name == "interproc" or name.startswith("interproc.")) or name.startswith("interproc.csp.parts"):
+            path = frame.f_code.co_filename
+            path = path[max(0, len(path) - 150):]
+            return f"{path}:{frame.f_lineno} in {getattr(frame.f_code, 'co_qualname', frame.f_code.co_name)}"
+        frame = frame.f_back
+    return ""
+
+
+cdef int _look_for_deadlock(Arena arena) except -1:
+    global _checked_at, _check_deadlock
+    cdef uint64_t now = ip_now_ns()
+    if arena is not _default or now - _checked_at < CHECK_AFTER or _check_deadlock is False:
+        return 0
+    _checked_at = now
+    _forget_threads(0)
+    if _check_deadlock is None:
+        try:
+            from interproc.csp.deadlock import check as _found
+        except ImportError:
+            _check_deadlock = False
+            return 0
+        _check_deadlock = _found
+    _check_deadlock()
+    return 0
