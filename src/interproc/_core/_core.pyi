@@ -1,8 +1,8 @@
 # The types of the extension interproc._core; what each does is said in the .pxi files here.
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Final, Generic, Literal, Self, TypedDict, TypeVar, overload
+from typing import Any, Final, Generic, Literal, Self, TypeAlias, TypedDict, TypeVar, overload
 
 from typing_extensions import Buffer
 
@@ -11,25 +11,39 @@ __all__ = [
     "PIPE_BYTES",
     "Arena",
     "Attributes",
+    "Barrier",
+    "Channel",
     "Connection",
     "Container",
     "Encoder",
+    "End",
+    "Enrolment",
     "Handle",
     "List",
     "Memory",
     "Mutex",
     "Number",
+    "Party",
     "Queue",
     "Semaphore",
     "Signal",
     "Table",
     "Transaction",
     "View",
+    "bequeath",
+    "choose",
+    "declare_stuck",
     "dumps",
     "leave",
     "loads",
+    "look_at",
+    "parties",
     "pipe",
+    "quiet_thread",
     "set_sharing",
+    "set_waker",
+    "stuck",
+    "visit",
 ]
 
 _T = TypeVar("_T")
@@ -37,6 +51,8 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 _D = TypeVar("_D")
 _C = TypeVar("_C", bound=Connection)
+_E = TypeVar("_E", bound=End[Any])
+_N = TypeVar("_N", bound=Enrolment)
 
 MAX_MEMBERS: Final[int]
 PIPE_BYTES: Final[int]
@@ -48,7 +64,7 @@ class _Member(TypedDict):
 
 class _Object(TypedDict):
     id: str
-    kind: Literal["queue", "pipe", "memory", "object"]
+    kind: Literal["queue", "pipe", "memory", "table", "list", "channel", "barrier", "party", "object"]
     name: str | None
     holders: list[int]
     transit: list[int]
@@ -342,6 +358,161 @@ class View:
     def __init__(self, target: Buffer, format: str, itemsize: int, shape: tuple[int, ...]) -> None: ...
     def _store(self, start: int, items: object) -> bool: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class _ChannelState(TypedDict):
+    label: str
+    poisoned: bool
+    retired: tuple[bool, bool]
+    capacity: int
+    policy: int
+    passed: int
+    lost: int
+    buffered: int
+    waiting: tuple[int, int]
+
+class _BarrierState(TypedDict):
+    enrolled: int
+    waiting: int
+    met: int
+
+class _Party(TypedDict):
+    id: str
+    index: int
+    generation: int
+    name: int
+    ticket: int
+    parent: int
+    pid: int
+    mode: set[Literal["timed", "outside", "crowd", "joining", "loop"]]
+    note: str
+    card: str
+    guards: list[tuple[str, int]]
+    n_guards: int
+
+class _PartyNow(_Party):
+    phase: Literal["idle", "waiting", "done", "poked", "met", "stuck"]
+
+_Guard: TypeAlias = End[Any] | Enrolment
+
+class Party(Handle):
+    @staticmethod
+    def current(arena: Arena | None = None) -> Party: ...
+    @staticmethod
+    def create(bell: Party | None = None, *, arena: Arena | None = None) -> Party: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def name(self) -> int: ...  # type: ignore[override]  # a party is named by a number
+    @property
+    def waiting(self) -> bool: ...
+    def use(self) -> None: ...
+    def describe(self, card: bytes, parent: int = 0) -> None: ...
+    def set_note(self, text: str) -> None: ...
+    def set_mode(self, timed: bool, outside: bool) -> None: ...
+    def poke(self) -> None: ...
+    def joining(self, children: int) -> None: ...
+    def joined(self) -> str | None: ...
+    def wait_bell(self, seen: int, timeout: float | None = None) -> int: ...
+    def offer(
+        self,
+        guards: Sequence[_Guard],
+        values: Sequence[object] | None = None,
+        first: int = 0,
+        wait: bool = True,
+    ) -> tuple[int, Any] | None: ...
+    def settle(self) -> tuple[int, Any] | Literal[False] | None: ...
+    def withdraw(self) -> tuple[int, Any] | None: ...
+    def tend(self) -> None: ...
+
+class Channel(Handle, Generic[_T]):
+    def __init__(
+        self,
+        label: str | None = None,
+        capacity: int = 0,
+        policy: int = 0,
+        *,
+        arena: Arena | None = None,
+    ) -> None: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def capacity(self) -> int: ...
+    @property
+    def policy(self) -> int: ...
+    @overload  # type: ignore[override]  # a channel makes ends; it is none
+    def end(self, side: int, cls: None = None) -> End[_T]: ...
+    @overload
+    def end(self, side: int, cls: type[_E]) -> _E: ...
+    def look(self) -> _ChannelState: ...
+    def poison(self) -> None: ...
+
+class End(_RingHandle, Generic[_T]):
+    @property
+    def label(self) -> str: ...
+    @property
+    def side(self) -> int: ...
+    @property
+    def owned(self) -> bool: ...
+    @property
+    def ended(self) -> Literal["poisoned", "retired"] | None: ...
+    @property
+    def channel_id(self) -> str: ...
+    def send(self, obj: _T, timeout: float | None = None) -> None: ...
+    def recv(self, timeout: float | None = None) -> _T: ...
+    def poison(self) -> None: ...
+    def retire(self) -> None: ...
+    def disown(self) -> None: ...
+    def copy(self) -> Self: ...
+    def look(self) -> _ChannelState: ...
+    def _arrived(self) -> None: ...
+    def _put_back(self, value: _T) -> None: ...
+
+class Barrier(Handle):
+    def __init__(self, label: str | None = None, *, arena: Arena | None = None) -> None: ...
+    @property
+    def label(self) -> str: ...
+    @overload
+    def enrol(self, cls: None = None) -> Enrolment: ...
+    @overload
+    def enrol(self, cls: type[_N]) -> _N: ...
+    def look(self) -> _BarrierState: ...
+
+class Enrolment(Handle):
+    @property
+    def label(self) -> str: ...
+    @property
+    def moved(self) -> bool: ...
+    @property
+    def channel_id(self) -> str: ...
+    def sync(self, timeout: float | None = None) -> None: ...
+    def resign(self) -> None: ...
+    def look(self) -> _BarrierState: ...
+    def _arrived(self) -> None: ...
+
+@overload
+def choose(
+    guards: Sequence[_Guard],
+    values: Sequence[object] | None = None,
+    first: int = 0,
+    timeout: float | None = None,
+    outside: None = None,
+) -> tuple[int, Any]: ...
+@overload
+def choose(
+    guards: Sequence[_Guard],
+    values: Sequence[object] | None = None,
+    first: int = 0,
+    timeout: float | None = None,
+    outside: Callable[[], object] | None = None,
+) -> tuple[int, Any] | None: ...
+def bequeath(handles: Iterable[_Guard] | None) -> None: ...
+def set_waker(function: Callable[[int], object] | None) -> None: ...
+def quiet_thread() -> None: ...
+def stuck(arena: Arena | None = None) -> list[_Party]: ...
+def declare_stuck(found: Iterable[_Party], text: str, arena: Arena | None = None) -> bool: ...
+def parties(arena: Arena | None = None) -> list[_PartyNow]: ...
+def visit(fd: int) -> Arena: ...
+def look_at(arena: Arena, index: int, generation: int) -> dict[str, Any] | None: ...
 
 class Encoder:
     kind: Final[int]
