@@ -33,13 +33,15 @@ def entry(
     return {
         "index": index,
         "generation": 1,
+        "name": key(index),
         "ticket": 1,
         "parent": parent,
         "pid": 100 + index,
-        "mode": parties.JOINING if joining else 0,
+        "mode": {"joining"} if joining else set(),
         "note": note,
-        "card": json.dumps(card).encode(),
-        "guards": [((channel, 1), side) for channel, side in guards],
+        "card": json.dumps(card),
+        "guards": [(f"channel#{channel}.1", side) for channel, side in guards],
+        "n_guards": len(guards),
     }
 
 
@@ -145,16 +147,9 @@ def test_a_large_circle_is_cut() -> None:
 
 
 def test_what_a_process_wrote_about_itself_may_be_anything() -> None:
-    for card in (
-        b"",
-        None,
-        b"{",
-        b"[1]",
-        b"\xff",
-        b'{"ends": [1, [2], ["x", 3], []], "name": null}',
-        '{"ends": {}}',
-    ):
-        party = parties.read({**entry(0, "P", waits=(1, READS)), "card": card, "note": b"\xff"})
+    cards = ["", "{", "[1]", "\ufffd", '{"ends": [1, [2], ["x", 3], []], "name": null}', '{"ends": {}}']
+    for card in cards:
+        party = parties.read({**entry(0, "P", waits=(1, READS)), "card": card})
         assert party.name == "process 100" and party.pid == 100
         assert "process 100 (pid 100) receives from #1.1" in deadlock.explain([party], [party], {})
 

@@ -30,6 +30,9 @@ class End:
     label: str | None = None
     capacity: int = 0
 
+    def look(self) -> dict[str, int]:
+        return {"capacity": self.capacity}
+
 
 @dataclass
 class Description:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 from interproc import _core
 from interproc.csp import parties
 from interproc.csp.parties import READS, SYNCS, WRITES
+from interproc.errors import InterprocError
 
 __all__ = ["Box", "Conduit", "Graph", "live", "of"]
 
@@ -170,23 +172,29 @@ def of(descriptions: Iterable[Any], title: str = "") -> Graph:
                 box = Box(f"p{len(boxes)}", str(item.name), str(item.kind), group)
                 boxes.append(box)
                 for end in item.ends():
-                    conduit = conduits.get(end.channel_id)
-                    if conduit is None:
-                        conduit = _conduit_of(f"c{len(conduits)}", end)
-                        conduits[end.channel_id] = conduit
-                    _join(conduit, box.key, int(getattr(end, "side", SYNCS)))
+                    key = getattr(end, "channel_id", None) or end.id
+                    if key not in conduits:
+                        conduits[key] = _conduit_of(f"c{len(conduits)}", end)
+                    _join(conduits[key], box.key, _side(end))
 
     walk(descriptions, ())
     return Graph(boxes, _named(conduits.values()), title)
 
 
 def _conduit_of(key: str, end: Any) -> Conduit:
-    barrier = int(getattr(end, "side", SYNCS)) == SYNCS
-    return Conduit(key, end.label or "", barrier, 0 if barrier else int(getattr(end, "capacity", 0) or 0))
+    if _side(end) == SYNCS:
+        return Conduit(key, end.label or "", barrier=True)
+    conduit = Conduit(key, end.label or "")
+    with contextlib.suppress(InterprocError):  # of a network that has run, the channel may be gone
+        conduit.capacity = int(end.look()["capacity"])
+    return conduit
+
+
+def _side(end: Any) -> int:
+    return int(getattr(end, "side", SYNCS))
 
 
 def _join(conduit: Conduit, key: str, side: int) -> None:
-    conduit.barrier = conduit.barrier or side == SYNCS
     keys = conduit.readers if side == READS else conduit.writers
     if key not in keys:
         keys.append(key)
@@ -221,6 +229,7 @@ def live(arena: _core.Arena | None = None, title: str = "") -> Graph:
             conduit = conduits.get(key)
             if conduit is None:
                 conduit = conduits[key] = _seen(f"c{len(conduits)}", arena, key, called)
+                conduit.barrier = side == SYNCS
             _join(conduit, box.key, side)
             if (key, side) in waits_at:
                 conduit.blocked.add((box.key, side))

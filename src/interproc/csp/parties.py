@@ -10,7 +10,6 @@ from typing import Any
 from interproc import _core
 
 READS, WRITES, SYNCS = 0, 1, 2
-JOINING = 8  # of a mode: it waits for those that it has started
 VERBS = {READS: "receives from", WRITES: "sends to", SYNCS: "waits at barrier"}
 GUARDS_SAID = 3  # of those that one waits for
 
@@ -48,29 +47,24 @@ def read(entry: Mapping[str, Any]) -> Party:
             ends[object_key(item[0]), side] = str(item[2] or "") if len(item) > 2 else ""
     pid = int(entry.get("pid") or 0)
     guards = [(object_key(guard[0]), int(guard[1])) for guard in entry.get("guards") or ()]
-    phase = entry.get("phase", "waiting")
-    mode = int(entry.get("mode") or 0)
-    note = entry.get("note") or ""
     return Party(
-        key=int(entry["index"]) + 1 | int(entry["generation"]) << 21,
+        key=int(entry["name"]),
         name=str(card.get("name") or (f"process {pid}" if pid else "a process")),
         kind=str(card.get("kind") or "process"),
         pid=pid,
         parent=int(entry.get("parent") or 0),
-        waiting=phase in ("waiting", 1),
-        joining=bool(mode & JOINING),
-        note=note.decode("utf-8", "replace") if isinstance(note, bytes) else str(note),
+        waiting=entry.get("phase", "waiting") == "waiting",
+        joining="joining" in entry["mode"],
+        note=str(entry.get("note") or ""),
         ends=ends,
         guards=guards,
         more_guards=max(0, int(entry.get("n_guards") or 0) - len(guards)),
     )
 
 
-def object_key(name: Any) -> str:
-    """What names an object, "index.generation", from its id: a text as "channel#12.3", or both numbers."""
-    if isinstance(name, str):
-        return name.rpartition("#")[2]
-    return f"{name[0]}.{name[1]}"
+def object_key(id: str) -> str:
+    """What names an object, "index.generation", from its id, as "channel#12.3"."""
+    return id.rpartition("#")[2]
 
 
 def labels(parties: Iterable[Party]) -> dict[str, str]:
