@@ -7,9 +7,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+import pytest
 from dropin.support import SOON, until
 
-from interproc.csp import Channel
+from interproc.csp import Channel, Reader, Writer
 
 
 def started(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
@@ -34,6 +35,18 @@ def got(future: Future[Any]) -> Any:
 def readers_wait(channel: Channel[Any], n: int = 1) -> None:
     """Until so many wait to receive."""
     until(lambda: channel.info().readers_waiting >= n)
+
+
+def nobody_receives(out: Writer[Any]) -> None:
+    """No offer to receive is out."""
+    with pytest.raises(TimeoutError):
+        out.send(None, 0)
+
+
+def nobody_sends(inp: Reader[Any]) -> None:
+    """No offer to send is out."""
+    with pytest.raises(TimeoutError):
+        inp.recv(0)
 
 
 def writers_wait(channel: Channel[Any], n: int = 1) -> None:

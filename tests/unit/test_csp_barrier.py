@@ -1,4 +1,4 @@
-"""interproc.csp.barrier: who is enrolled meets, in a sync or in a select; and who resigns or dies is not waited for."""
+"""interproc.csp.barrier: who is enrolled meets, in a sync or a select; who resigns or dies is not awaited."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from .. import _core
 from . import scope, tasks
+from .channels import checked_name
 
 __all__ = ["Barrier", "BarrierInfo", "Enrolment"]
 
@@ -45,6 +46,12 @@ class Enrolment(_core.Enrolment):
         """The barrier's name, or what it is called for want of one."""
         return self.label or self.id
 
+    def resign(self) -> None:
+        """The others do not wait for it any more. Once more is the same."""
+        if not self.moved:
+            self.__dict__["resigned"] = True
+        super().resign()
+
     def async_sync(self, timeout: float | None = None) -> Coroutine[Any, Any, None]:
         """`await enrolment.async_sync()` is sync() for a task. One that is cancelled has not met the others.
 
@@ -62,12 +69,11 @@ class Enrolment(_core.Enrolment):
         self.resign()
 
     def __repr__(self) -> str:
-        try:
-            label = repr(self.label) if self.label else self.id
-            state = " closed" if self.closed else " resigned" if self.ended else ""
-        except Exception:
-            label, state = "not set up", ""
-        return f"<{type(self).__name__} in {label}{state}>"
+        what = "not set up"
+        if self.label is not None:  # it is a str, once this is set up
+            what = repr(self.label) if self.label else self.id
+        state = " sent away" if self.moved else " resigned" if "resigned" in self.__dict__ else ""
+        return f"<{type(self).__name__} in {what}{state}>"
 
 
 class Barrier(_core.Barrier):
@@ -81,16 +87,16 @@ class Barrier(_core.Barrier):
     """
 
     def __init__(self, name: str | None = None, *, arena: _core.Arena | None = None) -> None:
-        super().__init__(name, arena=arena)
+        super().__init__(checked_name(name), arena=arena)
 
     @property
     def name(self) -> str:
         """Its name, or what it is called for want of one."""
         return self.label or self.id
 
-    def enrol(self) -> Enrolment:
+    def enrol(self) -> Enrolment:  # type: ignore[override]  # the class is not the caller's choice
         """One more who has to meet the others."""
-        enrolment: Enrolment = self.enrol_as(Enrolment)
+        enrolment = super().enrol(Enrolment)
         scope.collect(enrolment)
         return enrolment
 
@@ -103,8 +109,7 @@ class Barrier(_core.Barrier):
         return BarrierInfo(name=self.name, **self.look())
 
     def __repr__(self) -> str:
-        try:
+        what = "not set up"
+        if self.label is not None:  # it is a str, once this is set up
             what = f"{self.label!r} {self.id}" if self.label else self.id
-        except Exception:
-            what = "not set up"
         return f"<{type(self).__name__} {what}{' closed' if self.closed else ''}>"

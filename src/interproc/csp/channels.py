@@ -34,6 +34,7 @@ ChannelPoisonException = ChannelPoison
 ChannelRetireException = ChannelRetire
 
 _UNBOUNDED = -1
+_NAME_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,17 @@ def _capacity(buffer: Buffer) -> tuple[int, int]:
     if size < 0:
         raise ValueError(f"a buffer has room for no or more values, not for {size}; math.inf has no bound")
     return size, 0
+
+
+def checked_name(name: object) -> str | None:
+    """The name of a channel or a barrier."""
+    if name is None:
+        return None
+    if not isinstance(name, str):
+        raise TypeError(f"a name is a str, not {name!r}")
+    if len(name.encode()) > _NAME_BYTES:
+        raise ValueError(f"a name has at most {_NAME_BYTES} bytes; this one has more: {name!r}")
+    return name
 
 
 @dataclass(frozen=True)
@@ -138,12 +150,10 @@ class _End(_core.End[T]):
             self.poison()
 
     def __repr__(self) -> str:
-        try:
-            state = self.ended or ("closed" if self.closed else "")
-            label = repr(self.label) if self.label else self.channel_id
-        except Exception:
-            state, label = "", "not set up"
-        return f"<{type(self).__name__} of {label}{' ' + state if state else ''}>"
+        what = "not set up"
+        if self.label is not None:  # it is a str, once this is set up
+            what = repr(self.label) if self.label else self.channel_id
+        return f"<{type(self).__name__} of {what}{' ' + self.ended if self.ended else ''}>"
 
 
 class Reader(_End[T]):
@@ -227,7 +237,7 @@ class Channel(_core.Channel[T]):
         self, name: str | None = None, buffer: Buffer = 0, *, arena: _core.Arena | None = None
     ) -> None:
         capacity, policy = _capacity(buffer)
-        super().__init__(name, capacity, policy, arena=arena)
+        super().__init__(checked_name(name), capacity, policy, arena=arena)
 
     @property
     def name(self) -> str:
@@ -241,17 +251,19 @@ class Channel(_core.Channel[T]):
 
     def reader(self) -> Reader[T]:
         """A new end to receive from. Raises ChannelPoison; ChannelRetire once the last reader has retired."""
-        return self._new_end(0, Reader)
+        end: Reader[T] = self._new_end(0, Reader)
+        return end
 
     def writer(self) -> Writer[T]:
         """A new end to send to. Raises ChannelPoison, or ChannelRetire once the last writer has retired."""
-        return self._new_end(1, Writer)
+        end: Writer[T] = self._new_end(1, Writer)
+        return end
 
     __pos__ = reader
     __neg__ = writer
 
     def _new_end(self, side: int, cls: Any) -> Any:
-        end = self.end_of(side, cls)
+        end = self.end(side, cls)
         if "made" not in self.__dict__:
             self.__dict__["made"] = weakref.WeakSet()
         self.__dict__["made"].add(end)
@@ -276,12 +288,11 @@ class Channel(_core.Channel[T]):
         return _info(self.name, self.look())
 
     def __repr__(self) -> str:
-        try:
+        what = "not set up"
+        if self.label is not None:  # it is a str, once this is set up
             what = f"{self.label!r} {self.id}" if self.label else self.id
             if self.capacity:
                 what += f" buffer={self.buffer}"
-        except Exception:
-            what = "not set up"
         return f"<{type(self).__name__} {what}{' closed' if self.closed else ''}>"
 
 

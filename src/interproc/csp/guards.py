@@ -309,7 +309,8 @@ def source_of(guard: Any) -> Source:
         return _OfConnection(guard)
     if hasattr(guard, "sentinel") and hasattr(guard, "exitcode"):
         return _OfProcess(guard)
-    if (isinstance(guard, int) and not isinstance(guard, bool)) or hasattr(guard, "fileno"):
+    number = isinstance(guard, int) and not isinstance(guard, bool)
+    if number or (hasattr(guard, "fileno") and not isinstance(guard, _core.End)):
         return _OfDescriptor(guard)
     hint = ""
     if isinstance(guard, Writer):

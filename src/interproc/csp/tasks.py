@@ -17,7 +17,7 @@ import weakref
 from asyncio.events import _get_running_loop
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from .. import _core
 from . import scope
@@ -27,8 +27,6 @@ __all__ = ["choose", "communicate", "joining", "party"]
 _SLICE = 0.04  # seconds between two looks after the waits of a loop
 _DOZE = 1.0  # seconds without a wait, after which the thread of a loop sleeps
 _LOOKED_AFTER = 256  # seats that one look goes through, at least
-
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 class Outside(Protocol):
@@ -42,7 +40,10 @@ class Outside(Protocol):
 class Seat:
     """What a task has while it takes part in CSP."""
 
-    __slots__ = ("declared", "future", "home", "noted", "offered", "party", "task", "timed", "woken")
+    __slots__ = (
+        *("home", "task", "party", "future", "woken"),
+        *("declared", "mode", "noted", "offered", "timed"),
+    )
 
     def __init__(self, home: _Home, task: asyncio.Task[Any], party: _core.Party) -> None:
         self.home = home
@@ -51,9 +52,17 @@ class Seat:
         self.future: asyncio.Future[bool] | None = None
         self.woken = False
         self.timed = False
+        self.mode = (False, False)  # as party.set_mode() was told
         self.noted = False
         self.offered = False  # it waits for a communication, not only for something outside
         self.declared = False  # a CSP process, which can be part of a deadlock
+
+    def set_mode(self, outside: bool) -> None:
+        """Whether its wait may end by a time limit, or by what is no communication: not in a deadlock."""
+        mode = self.timed, outside
+        if mode != self.mode:
+            self.party.set_mode(*mode)
+            self.mode = mode
 
     def wake(self) -> None:
         """In the loop's thread: there is something to settle, perhaps."""
@@ -71,9 +80,9 @@ class Seat:
 class _Home:
     """A running loop: its bell, the thread that listens to it, and its tasks' seats."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, arena: _core.Arena) -> None:
         self._loop = weakref.ref(loop)
-        self.bell = _core.Party.create()
+        self.bell = _core.Party.create(arena=arena)
         self.seats: dict[asyncio.Task[Any], Seat] = {}
         self.waiting: set[Seat] = set()
         self.supervisors: set[asyncio.Task[Any]] = set()
@@ -96,7 +105,8 @@ class _Home:
     def seat(self, task: asyncio.Task[Any]) -> Seat:
         """The seat of the task that runs, which has none yet."""
         party = _core.Party.create(self.bell)
-        seat = self.seats[task] = _seats[party.index] = Seat(self, task, party)
+        seat = self.seats[task] = Seat(self, task, party)
+        _seats.setdefault(party.index, []).append(seat)
         process = scope.current_scope()
         if process.kind == "task":
             seat.declared = True
@@ -110,7 +120,11 @@ class _Home:
         seat = self.seats.pop(task, None)
         if seat is None:
             return
-        _seats.pop(seat.party.index, None)
+        others = _seats.get(seat.party.index, [])
+        if seat in others:
+            others.remove(seat)
+        if not others:
+            _seats.pop(seat.party.index, None)
         seat.party.close()
 
     def look(self) -> None:
@@ -132,7 +146,7 @@ class _Home:
             if not seat.noted:
                 seat.noted = True
                 seat.party.set_note(_where(seat.task))
-            seat.party.set_mode(seat.timed, not (closed and seat.declared))
+            seat.set_mode(not (closed and seat.declared))
         for seat in seats:
             seat.party.tend()
 
@@ -157,8 +171,9 @@ class _Home:
         return task in self.supervisors or (seat is not None and seat in self.waiting)
 
 
-_homes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Home] = weakref.WeakKeyDictionary()
-_seats: dict[int, Seat] = {}  # by the index of their party
+_Homes: TypeAlias = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Home]]
+_homes: _Homes = weakref.WeakKeyDictionary()  # for each arena
+_seats: dict[int, list[Seat]] = {}  # by the index of their party, which is another's in another arena
 
 
 def _forget() -> None:
@@ -173,8 +188,7 @@ os.register_at_fork(after_in_child=_forget)
 
 def _wake(index: int) -> None:
     """The binding: this process has completed, or poked, the wait of a party."""
-    seat = _seats.get(index)
-    if seat is not None:
+    for seat in _seats.get(index, ()):
         if _get_running_loop() is seat.home._loop():
             seat.wake()
         else:
@@ -213,27 +227,30 @@ def _listen(home: _Home) -> None:
     home.bell.close()
 
 
-def _seat() -> Seat:
-    """The seat of the task that runs."""
+def _seat(arena: _core.Arena) -> Seat:
+    """The seat of the task that runs, in this arena."""
     task = asyncio.current_task()
     if task is None:
         raise RuntimeError("asend, arecv and aselect are for the tasks of a running event loop")
     loop = task.get_loop()
-    home = _homes.get(loop)
+    homes = _homes.get(loop)
+    if homes is None:
+        homes = _homes[loop] = {}
+    home = homes.get(arena.uid)
     if home is None:
-        home = _homes[loop] = _Home(loop)
+        home = homes[arena.uid] = _Home(loop, arena)
     return home.seats.get(task) or home.seat(task)
 
 
 def party() -> _core.Party:
     """The party of the task that runs."""
-    return _seat().party
+    return _seat(_core.Arena.default()).party
 
 
 @contextlib.contextmanager
 def joining() -> Iterator[None]:
     """While the task that runs does nothing but wait for tasks that are CSP processes."""
-    seat = _seat()
+    seat = _seat(_core.Arena.default())
     seat.home.supervisors.add(seat.task)
     try:
         yield
@@ -259,7 +276,7 @@ async def choose(
         TimeoutError: `timeout` seconds have passed.
         ChannelPoison, ChannelRetire, Deadlock: as _core.choose.
     """
-    seat = _seat()
+    seat = _seat(guards[0].arena if guards else _core.Arena.default())
     party, home = seat.party, seat.home
     loop = home.loop
     deadline = None if timeout is None else loop.time() + max(0.0, timeout)
@@ -270,7 +287,7 @@ async def choose(
     while True:
         seat.woken = seat.noted = False
         if guards:
-            party.set_mode(seat.timed, True)
+            seat.set_mode(True)
             chosen = party.offer(guards, values, first, deadline is None or deadline > loop.time())
             if chosen is not None:
                 return chosen
@@ -295,10 +312,10 @@ async def choose(
                     raise _too_late(timeout)
                 return chosen
             seat.woken = False
-            chosen = party.settle() if guards else None
-            if chosen:
-                return chosen
-            again = chosen is None  # poked; False: nobody has completed it, wait on
+            settled = party.settle() if guards else None
+            if settled:
+                return settled
+            again = settled is None  # poked; False: nobody has completed it, wait on
 
 
 def _too_late(timeout: float | None) -> TimeoutError:
@@ -319,7 +336,7 @@ async def _woken(seat: Seat, deadline: float | None) -> bool:
             return True
         if deadline is not None:
             timer = loop.call_at(deadline, _expire, future)
-        return await future
+        return bool(await future)
     finally:
         seat.future = None
         home.waiting.discard(seat)
@@ -357,16 +374,19 @@ def _cancel_later(task: asyncio.Task[Any]) -> None:
 
 
 def _where(task: asyncio.Task[Any]) -> str:
-    """The place in the user's code where a task waits: "file.py:12 in worker"."""
-    frames: list[FrameType] = []
+    """The innermost place in the user's code, or in a part, where a task waits: "file.py:12 in worker"."""
+    place = ""
     coroutine: Any = task.get_coro()
     while coroutine is not None:
         frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
-        if frame is not None:
-            frames.append(frame)
+        if frame is not None and not _ours(frame):
+            code = frame.f_code
+            name = getattr(code, "co_qualname", code.co_name)
+            place = f"{code.co_filename[-150:]}:{frame.f_lineno} in {name}"
         coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
-    for frame in reversed(frames):
-        code = frame.f_code
-        if not code.co_filename.startswith(_PACKAGE):
-            return f"{os.path.basename(code.co_filename)}:{frame.f_lineno} in {code.co_name}"
-    return ""
+    return place
+
+
+def _ours(frame: FrameType) -> bool:
+    module = str(frame.f_globals.get("__name__"))
+    return module.startswith("interproc.") and not module.startswith("interproc.csp.parts")
