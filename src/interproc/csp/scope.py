@@ -1,4 +1,4 @@
-"""What belongs to a process while it runs: the ends that it was given, received or made; and how they end with it."""
+"""What belongs to a process while it runs: the ends that it was given, received or made. They end with it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import weakref
 from collections.abc import Callable, Iterable
 from multiprocessing import util
 from typing import Any
-
-from .. import _core
 
 __all__ = ["Scope", "at_exit", "collect", "current_scope"]
 
@@ -68,7 +66,7 @@ class Scope:
         party.describe(self.card(), self.parent)
 
     def card(self) -> bytes:
-        """Who this is, and which ends it has, as JSON of at most CARD_ROOM bytes: the last ends may be left out."""
+        """Who this is, and which ends it has (the first that fit), as JSON of at most CARD_ROOM bytes."""
         about = {"name": self.name[:200], "kind": self.kind, "pid": os.getpid(), "run": self.run}
         ends = []
         room = CARD_ROOM - len(json.dumps(about)) - 20
@@ -111,7 +109,7 @@ def _poison(end: Any) -> None:
 
 # ---- whose scope this is -----------------------------------------------------------------------------------
 
-# Of a thread or a task that is a process. A task that it makes inherits it; another thread belongs to the program.
+# Of a thread or a task that is a process. A task that it makes inherits it; other threads are the program's.
 _current: contextvars.ContextVar[Scope] = contextvars.ContextVar("interproc.csp.scope")
 _main = Scope("main")
 _at_exit: list[Callable[[], object]] = []
@@ -133,7 +131,7 @@ def leave(token: contextvars.Token[Scope]) -> None:
 
 
 def become(name: str, kind: str, parent: int, run: int, ends: Iterable[Any] = ()) -> Scope:
-    """In an OS process that a composition has started: all of it is this process. What it has received stays."""
+    """In an OS process that a composition has started: all of it is that process, what it received, too."""
     scope = _main
     scope.name, scope.kind, scope.parent, scope.run = name, kind, parent, run
     for end in ends:
@@ -152,7 +150,7 @@ def collect(end: Any) -> None:
 
 
 def at_exit(call: Callable[[], object]) -> None:
-    """Called when this OS process ends, after the ends of its scope have ended, before it waits for its children."""
+    """Called when this OS process ends: after the ends of its scope, before it waits for its children."""
     if call not in _at_exit:
         _at_exit.append(call)
 
