@@ -93,6 +93,16 @@ def test_those_who_wait_for_the_circle_come_after_it() -> None:
     assert lines[3:5] == ["and these wait for them:", "     R (pid 102) receives from 'z', whose writer is Q"]
 
 
+def test_one_who_only_waits_for_its_children_is_not_mentioned() -> None:
+    lines = told(
+        entry(0, "main", joining=True),
+        entry(1, "P", (1, "w", "x"), (2, "r", "y"), waits=(1, WRITES), parent=key(0)),
+        entry(2, "Q", (1, "r", "x"), (2, "w", "y"), waits=(2, WRITES), parent=key(0)),
+    )
+    assert lines[0] == "deadlock: 2 processes wait for each other, and nobody else could end that"
+    assert "main" not in " ".join(lines)
+
+
 def test_one_who_waits_for_its_children() -> None:
     lines = told(
         entry(0, "main", (1, "w", "x"), joining=True),

@@ -48,8 +48,11 @@ def explain(stuck: Sequence[Party], everybody: Sequence[Party], called: Mapping[
     present = {party.key for party in stuck}
     known = [*stuck, *(party for party in everybody if party.key not in present)]
     circle = _circle(stuck, {party.key: _awaited(party, stuck) for party in stuck})
-    rest = [party for party in stuck if all(party is not other for other in circle)]
-    lines = [_headline(len(stuck), len(circle))]
+    in_circle = {party.key for party in circle}
+    rest = [
+        party for party in stuck if party.key not in in_circle and party.guards
+    ]  # not who only joins others
+    lines = [_headline(len(circle) + len(rest), len(circle))]
     shown = circle[:MOST_LINES]
     for place, party in enumerate(shown):
         mark = "┌▶" if place == 0 else "└─" if party is circle[-1] else "│ "
