@@ -20,6 +20,10 @@ GREYS = {
     "shared-memory-dict": "#b8b8b8",
     "lmdb": "#404040",
     "redis": "#8a8a8a",
+    "pycsp": "#404040",
+    "queue.Queue": "#9a9a9a",
+    "asyncio": "#9a9a9a",
+    "trio": "#6b6b6b",
 }
 MARKERS = {
     "multiprocessing": "|",
@@ -30,6 +34,10 @@ MARKERS = {
     "shared-memory-dict": "v",
     "lmdb": "^",
     "redis": "D",
+    "pycsp": "s",
+    "queue.Queue": "|",
+    "asyncio": "|",
+    "trio": "^",
 }
 SPEEDS = (
     "msg/s",

@@ -17,9 +17,9 @@ if not __package__:  # run as a file, with this folder, and its queue.py, first 
     sys.path[:] = [os.path.dirname(_here), *(p for p in sys.path if os.path.abspath(p) != _here)]
 
 from benchmarks import harness, table
-from benchmarks.suites import managers, pipes, queues, values
+from benchmarks.suites import csp, managers, pipes, queues, values
 
-SUITES = (queues.SUITE, pipes.SUITE, values.SUITE, managers.SUITE)
+SUITES = (queues.SUITE, pipes.SUITE, values.SUITE, managers.SUITE, csp.SUITE)
 FOLDER = Path(__file__).parent
 
 Result = dict[str, Any]
@@ -90,8 +90,9 @@ def report(results: list[Result], drawn: dict[str, str], notes: str) -> str:
         f" {where['python']}; processes started by {first['method']}; {first['rounds']} rounds, each of which"
         " visits every peer in turn.",
         "A figure is the median over the rounds. A ratio is the median of the ratios within a round (with the"
-        " least and the greatest), to multiprocessing, and to memcpy for copies of an array through NumPy or"
-        " memoryview; above 1 is better, whatever the unit. In brackets behind a peer's figure: that peer's"
+        " least and the greatest), to multiprocessing, to memcpy for copies of an array through NumPy or"
+        " memoryview, and for CSP's threads to queue.Queue, for its coroutines to asyncio; above 1 is better,"
+        " whatever the unit. In brackets behind a peer's figure: that peer's"
         " ratio. Every run checks that all items arrived, in order; an untimed run before the first round"
         " compares each of them in full with what was sent.",
         "",
