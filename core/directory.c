@@ -506,8 +506,21 @@ ip_status ip_directory_sweep(ip_arena *arena) {
     return IP_OK;
 }
 
+/* Who was killed within a change, letting go of an end, say, has left the arena lock, and its change, to whoever takes the lock next.
+ * If all others sleep, that is who looks whether the holders live. */
+static ip_status settle_what_the_dead_left(ip_arena *arena) {
+    ip_lock *lock = &arena->header->lock;
+    uint64_t owner;
+    IP_READ(&lock->owner, owner);
+    if (!owner) return IP_OK;
+    ip_status status = ip_lock_take(arena, lock, IP_INHERIT);
+    if (status == IP_OK) ip_lock_release(lock);
+    return status == IP_BUSY ? IP_OK : status; /* it lives */
+}
+
 ip_status ip_object_check_holders(ip_arena *arena, ip_object *object, unsigned end, bool *held) {
     uint64_t word, vacated;
+    IP_TRY(settle_what_the_dead_left(arena));
     for (unsigned i = 0; i < IP_HOLDER_WORDS; i++) {
         IP_READ(&object->ends[end].holders[i], word);
         while (word) {
