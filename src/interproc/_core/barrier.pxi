@@ -75,6 +75,7 @@ cdef class Enrolment(Handle):
     cdef bint enrolled          # this handle has it, in the process of
     cdef uint64_t enrolled_of   # this fork
     cdef readonly bint moved    # it was sent to another
+    cdef bint waits             # at the barrier, somewhere in this process
 
     def __init__(self):
         raise TypeError("an enrolment is made by Barrier.enrol()")

@@ -27,6 +27,7 @@ cdef class _Attempt:
     cdef bint out               # offers are out
     cdef bint offered           # or were
     cdef bint lingers           # it has waited for a whole slice
+    cdef bint syncs             # there are enrolments among the guards: marked as waiting
     cdef unsigned chosen
     cdef object value
 
@@ -56,6 +57,28 @@ cdef class _Attempt:
             enrolment = guard
             c.side = IP_SYNCS
             c.enrolment = enrolment.serial
+            self.syncs = True
+        return 0
+
+    cdef int _mark(self) except -1:
+        """An enrolment is for one wait at a time, as it counts for one who waits."""
+        cdef Enrolment enrolment
+        cdef unsigned i
+        for i in range(self.n):
+            if self.c[i].side != IP_SYNCS:
+                continue
+            enrolment = self.guards[i]
+            if enrolment.waits:
+                self._unmark(i)
+                raise _errors.HandleError(f"{enrolment!r} waits there already, in another thread or guard; enrol once for each")
+            enrolment.waits = True
+        return 0
+
+    cdef int _unmark(self, unsigned n) except -1:
+        cdef unsigned i
+        for i in range(n):
+            if self.c[i].side == IP_SYNCS:
+                (<Enrolment>self.guards[i]).waits = False
         return 0
 
     # ---- looking
@@ -122,10 +145,10 @@ cdef class _Attempt:
         return self.c[i].side != IP_SYNCS and (<End>self.guards[i]).capacity != 0
 
     cdef bint _any_ready(self) except -1:
-        """Could one of the buffered guards go on?"""
+        """Could one of the buffered guards go on, or has a channel ended?"""
         cdef unsigned i
         for i in range(self.n):
-            if self._is_buffered(i) and ip_channel_ready(self.c[i].object, (<End>self.guards[i]).channel, self.c[i].side):
+            if self.c[i].side != IP_SYNCS and ip_channel_ready(self.c[i].object, (<End>self.guards[i]).channel, self.c[i].side):
                 return True
         return False
 
@@ -221,6 +244,8 @@ cdef class _Attempt:
     # ---- the whole of it
 
     cdef int _begin(self, Party party) except -1:
+        if self.syncs:
+            self._mark()
         self.party = party
         self.arena = party.arena
         self.deadline = UINT64_MAX if self.deadline == 0 else self.deadline
@@ -235,6 +260,8 @@ cdef class _Attempt:
         self.party.attempt = None
         if self.party.is_inner:
             self.party._set_mode(IP_LOOP)
+        if self.syncs:
+            self._unmark(self.n)
         if not self.offered or not self.buffered or self.forks != _forks:
             return 0
         for i in range(self.n):
@@ -313,7 +340,7 @@ cdef class _Attempt:
                 raise _errors.HandleError(f"this process was forked within a wait at {self._whom()}, which its parent goes on with")
             if self.deadline != UINT64_MAX and ip_now_ns() >= self.deadline:
                 return OVER
-            if self._any_ended() or (self.buffered and self._any_ready()):
+            if self._any_ended() or self._any_ready():
                 return TRY_AGAIN
             self._linger()
 

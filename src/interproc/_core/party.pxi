@@ -185,6 +185,8 @@ cdef class Party(Handle):
         if self.attempt is not None:
             raise _errors.HandleError(f"{self!r} has offers out already: settle() or withdraw() them")
         attempt = _attempt(guards, values, first)
+        if attempt.arena is not self.arena:
+            raise ValueError(f"{attempt.guards[0]!r} is in another arena than {self!r}")
         attempt._begin(self)
         self._is_here()
         try:
@@ -235,7 +237,7 @@ cdef class Party(Handle):
         if attempt is None or not attempt.out or self.closed:
             return
         attempt._bury_dead()
-        if attempt._any_ended() or (attempt.buffered and attempt._any_ready()):
+        if attempt._any_ended() or attempt._any_ready():
             self.poke()
             return
         self._set_mode(self.wish | (IP_CROWD if _crowd() else 0))

@@ -62,6 +62,8 @@ def declare_stuck(found, str text, Arena arena=None):
     cdef bytes raw = text.encode("utf-8", "backslashreplace")
     cdef unsigned n = len(them), i
     cdef int status
+    if n == 0:
+        return False
     parties = <ip_stuck_party *>malloc((n + 1) * sizeof(ip_stuck_party))
     if parties == NULL:
         raise MemoryError("no memory for the description of a deadlock")
