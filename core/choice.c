@@ -57,6 +57,8 @@ static ip_status take_offer(ip_arena *arena, ip_party *writer, unsigned guard, u
     }
     for (unsigned i = 0; i < message->n_handles; i++)
         IP_TRY(ip_object_hold_locked(arena, message->handles[i].id, message->handles[i].end));
+    /* What it was given before is not its inbox's any more: should it die between two offers, nothing is taken for fresh. */
+    ip_set(&writer->inbox[0], 0);
     decide(arena, writer, guard, state);
     return IP_OK;
 }
