@@ -169,7 +169,9 @@ class Choice:
 
     def _turn(self) -> int:
         """Which of the ends is the first to be looked at."""
-        return bisect.bisect_left(self._places, self._first) % len(self._ends) if self._first else 0
+        if not self._first or not self._ends:
+            return 0
+        return bisect.bisect_left(self._places, self._first) % len(self._ends)
 
     def _chosen(self, at: int, value: Any) -> Selected:
         """One of the ends came true."""

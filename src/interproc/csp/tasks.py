@@ -82,6 +82,7 @@ class _Home:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, arena: _core.Arena) -> None:
         self._loop = weakref.ref(loop)
+        self.arena = arena
         self.bell = _core.Party.create(arena=arena)
         self.seats: dict[asyncio.Task[Any], Seat] = {}
         self.waiting: set[Seat] = set()
@@ -173,12 +174,14 @@ class _Home:
 
 _Homes: TypeAlias = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Home]]
 _homes: _Homes = weakref.WeakKeyDictionary()  # for each arena
+_last: _Home | None = None  # which was used last
 _seats: dict[int, list[Seat]] = {}  # by the index of their party, which is another's in another arena
 
 
 def _forget() -> None:
     """In a forked child: loops, threads and parties were its parent's."""
-    global _homes
+    global _homes, _last
+    _last = None
     _homes = weakref.WeakKeyDictionary()
     _seats.clear()
 
@@ -200,6 +203,7 @@ _core.set_waker(_wake)
 
 def _listen(home: _Home) -> None:
     """The thread of a loop."""
+    global _last
     seen, idle = 0, 0.0
     while not home.gone():
         if not home.waiting:
@@ -224,21 +228,25 @@ def _listen(home: _Home) -> None:
             except RuntimeError:
                 break
         del loop
+    if _last is home:
+        _last = None
     home.bell.close()
 
 
 def _seat(arena: _core.Arena) -> Seat:
     """The seat of the task that runs, in this arena."""
-    task = asyncio.current_task()
-    if task is None:
+    global _last
+    loop = _get_running_loop()
+    task = None if loop is None else asyncio.current_task(loop)
+    if loop is None or task is None:
         raise RuntimeError("asend, arecv and aselect are for the tasks of a running event loop")
-    loop = task.get_loop()
-    homes = _homes.get(loop)
-    if homes is None:
-        homes = _homes[loop] = {}
-    home = homes.get(arena.uid)
-    if home is None:
-        home = homes[arena.uid] = _Home(loop, arena)
+    home = _last
+    if home is None or home.arena is not arena or home._loop() is not loop:
+        homes = _homes.setdefault(loop, {})
+        home = homes.get(arena.uid)
+        if home is None:
+            home = homes[arena.uid] = _Home(loop, arena)
+        _last = home
     return home.seats.get(task) or home.seat(task)
 
 
