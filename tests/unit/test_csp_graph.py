@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import os
 import re
 import shutil
+import signal
+import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -115,6 +121,11 @@ def test_descriptions_become_boxes_and_their_ends_arrows() -> None:
     assert (x.name, x.writers, x.readers, x.direct) == ("x", ["p0"], ["p1"], True)
     assert (second.name, second.writers, second.readers) == ("channel 2", ["p1"], ["p0"])
     assert str(picture).splitlines()[0] == "[P1] ── x ─▶ [P2] ── channel 2 ─▶ [P1]"
+
+
+def test_processes_of_one_name_are_numbered() -> None:
+    picture = graph.of([Description("P"), Description("Q"), [Description("P")] * 2])
+    assert [box.name for box in picture.boxes] == ["P 1", "Q", "P 2", "P 3"]
 
 
 def test_two_ends_of_one_side_in_one_process_are_one_arrow() -> None:
@@ -291,3 +302,107 @@ def test_a_file_is_written_as_its_suffix_says(tmp_path: Path) -> None:
         assert path.read_text().startswith(begins)
     with pytest.raises(ValueError, match=r"\.svg"):
         commstime().save(tmp_path / "net.png")
+
+
+# --- while it runs
+
+NETWORK = """
+import os, sys, time
+from interproc.csp import Barrier, Channel, Parallel, process
+
+@process
+def source(out):
+    for n in range(10):
+        out.send(n)
+
+@process
+def square(inp, out):
+    for n in inp:
+        out.send(n * n)
+
+@process
+def sink(inp, last, go):
+    first = [inp.recv() for _ in range(3)]
+    print("ready", flush=True)
+    while not os.path.exists(go):
+        time.sleep(0.01)
+    last.sync()
+    return first + list(inp)
+
+@process
+def late(last):
+    last.sync()
+
+if __name__ == "__main__":
+    numbers, squares, last = Channel("numbers", buffer=2), Channel("squares"), Barrier("last")
+    network = Parallel.of(
+        source(numbers.writer()), square(numbers.reader(), squares.writer()),
+        sink(squares.reader(), last.enrol(), sys.argv[1]), late(last.enrol()))
+    print(network.run()[2], flush=True)
+"""
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A program whose sink, once it has read 3 of 10, waits for a file named go."""
+    path = tmp_path / "network.py"
+    path.write_text(NETWORK)
+    line = [sys.executable, path, tmp_path / "go"]
+    program = subprocess.Popen(line, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        assert program.stdout is not None and program.stdout.readline() == "ready\n"
+        yield program
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(program.pid, signal.SIGKILL)
+        program.communicate()
+
+
+def command(*options: object) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "interproc", "graph", *map(str, options)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=50)
+
+
+def settled(pid: int) -> str:
+    """What `interproc graph` draws once the network has come to rest: when all that can wait do."""
+    until = time.monotonic() + 30
+    while True:
+        done = command(pid)
+        assert done.returncode == 0, done.stderr
+        if done.stdout.count("network.py:") == 3 or time.monotonic() > until:
+            return done.stdout
+        time.sleep(0.05)
+
+
+def test_a_network_that_runs_is_drawn_with_its_counts_and_who_waits(network: subprocess.Popen[str]) -> None:
+    times = "\N{MULTIPLICATION SIGN}"
+    shown = settled(network.pid)
+    drawing_of, _, waiting = shown.partition("\n  ")
+    assert re.search(rf"\[source\] ── numbers: \d+{times} \[2/2\] ─▶ \[square\]", drawing_of), shown
+    assert f"[square] ── squares: 3{times} ─▶ [sink]" in drawing_of, shown
+    assert f"<last: 0{times}>" in drawing_of, shown
+    assert re.search(r"source \(pid \d+\) sends to 'numbers', at network.py:8 in source", waiting), shown
+    assert re.search(r"square \(pid \d+\) sends to 'squares', at network.py:13 in square", waiting), shown
+    assert re.search(r"late \(pid \d+\) waits at barrier 'last', at network.py:26 in late", waiting), shown
+
+
+def test_to_look_at_it_disturbs_nothing(network: subprocess.Popen[str], tmp_path: Path) -> None:
+    for suffix in (".mmd", ".dot", ".txt"):
+        assert command(network.pid, "-o", tmp_path / f"net{suffix}").returncode == 0
+        assert "squares" in (tmp_path / f"net{suffix}").read_text()
+    (tmp_path / "go").touch()
+    out, _ = network.communicate(timeout=50)
+    assert out == f"{[n * n for n in range(10)]}\n"
+    assert network.returncode == 0
+
+
+def test_where_there_is_no_network_it_says_so() -> None:
+    alone = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    done = command(alone.pid)
+    alone.communicate(b"\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"interproc graph: process {alone.pid} is in no network of yours now\n"
+    done = command("no-such-arena")
+    assert done.returncode == 1 and "there is no arena named 'no-such-arena'" in done.stderr
+    done = command(alone.pid, "-o", "x.png")
+    assert done.returncode == 2 and "'x.png': use --format" in done.stderr

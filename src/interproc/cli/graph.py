@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from interproc.errors import InterprocError, ObjectFreed
+from interproc.errors import InterprocError
 
 if TYPE_CHECKING:
     from interproc.csp.graph import Graph
@@ -93,9 +93,12 @@ def _picture(where: str | None) -> Graph:
         found = [(where, _live(one)) for one in arenas([int(where)])]
         missing = f"process {where} is in no network of yours now"
     else:
-        found = [(str(one.pids[0]), _live(one)) for one in arenas()]
+        found = []
+        for one in arenas():
+            with contextlib.suppress(OSError, InterprocError):  # it has just ended, or is of another version
+                found.append((str(one.pids[0]), _live(one)))
         missing = "no network of yours runs on this machine now"
-    running = [(pid, picture) for pid, picture in found if picture is not None and picture.boxes]
+    running = [(pid, picture) for pid, picture in found if picture.boxes]
     if not running:
         raise LookupError(missing)
     if len(running) > 1:
@@ -104,16 +107,12 @@ def _picture(where: str | None) -> Graph:
     return running[0][1]
 
 
-def _live(found: Found) -> Graph | None:
-    """The picture, if there is still somebody there."""
+def _live(found: Found) -> Graph:
     from interproc import _core
     from interproc.csp import graph
 
-    try:
-        arena = _core.visit(os.open(found.path, os.O_RDWR | os.O_CLOEXEC))
-        return graph.live(arena, _described(found))
-    except (OSError, ObjectFreed):
-        return None
+    arena = _core.visit(os.open(found.path, os.O_RDWR | os.O_CLOEXEC))
+    return graph.live(arena, _described(found))
 
 
 def _described(found: Found) -> str:

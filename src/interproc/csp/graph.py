@@ -144,7 +144,9 @@ class Graph:
         return self.text()
 
     def __repr__(self) -> str:
-        return f"<Graph of {len(self.boxes)} processes and {len(self.conduits)} channels>"
+        processes, channels = len(self.boxes), len(self.conduits)
+        boxes = f"{processes} process{'es' if processes != 1 else ''}"
+        return f"<Graph of {boxes} and {channels} channel{'s' if channels != 1 else ''}>"
 
     def _repr_svg_(self) -> str | None:
         try:
@@ -178,6 +180,7 @@ def of(descriptions: Iterable[Any], title: str = "") -> Graph:
                     _join(conduits[key], box.key, _side(end))
 
     walk(descriptions, ())
+    _numbered(boxes)
     return Graph(boxes, _named(conduits.values()), title)
 
 
@@ -198,6 +201,17 @@ def _join(conduit: Conduit, key: str, side: int) -> None:
     keys = conduit.readers if side == READS else conduit.writers
     if key not in keys:
         keys.append(key)
+
+
+def _numbered(boxes: Sequence[Box]) -> None:
+    """Tell boxes of one name apart."""
+    of_name: dict[str, list[Box]] = {}
+    for box in boxes:
+        of_name.setdefault(box.name, []).append(box)
+    for name, same in of_name.items():
+        if len(same) > 1:
+            for number, box in enumerate(same, 1):
+                box.name = f"{name} {number}"
 
 
 def _named(conduits: Iterable[Conduit]) -> list[Conduit]:
@@ -236,6 +250,7 @@ def live(arena: _core.Arena | None = None, title: str = "") -> Graph:
         called |= {key: conduit.name for key, conduit in conduits.items() if conduit.name}
         if waits_at:
             box.waits = parties.waits_for(party, called)
+    _numbered(boxes)
     return Graph(boxes, _named(conduits.values()), title)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from interproc.cli.tour import stations
 
-IMPORT = "import interproc as mp"
+IMPORTS = ("import interproc as mp", "from interproc.csp import ")  # beginnings of lines that are shown
 PROGRESS_EVERY = 0.1  # seconds between two reports of progress
 
 
@@ -35,8 +35,9 @@ class Station:
     def source(self) -> str:
         """The source of the functions in `code`, as they stand in the file, with its import of interproc."""
         parts = [inspect.getsource(function).rstrip() for function in self.code]
-        if IMPORT in inspect.getsource(inspect.getmodule(self.code[0]) or stations).splitlines():
-            parts.insert(0, IMPORT)
+        module = inspect.getsource(inspect.getmodule(self.code[0]) or stations)
+        if imports := [line for line in module.splitlines() if line.startswith(IMPORTS)]:
+            parts.insert(0, "\n".join(imports))
         return "\n\n".join(parts)
 
 
