@@ -137,8 +137,9 @@ ip_status ip_channel_poke_one(ip_arena *arena, ip_object *object, ip_channel *ch
     IP_TRY(ip_lock_take(arena, &arena->header->lock, IP_BRIEFLY));
     ip_status status = ip_object_id(arena, object, &id);
     if (status == IP_OK) status = ip_offers_first(arena, offers, ip_where(id, side), &party, &guard);
-    if (status == IP_OK) status = ip_offers_taken(arena, offers, party, guard, ip_where(id, side));
+    /* poked before its offer is taken out: else nobody would find it any more, should this process die in between */
     if (status == IP_OK) status = ip_party_poke_locked(arena, party);
+    if (status == IP_OK) status = ip_offers_taken(arena, offers, party, guard, ip_where(id, side));
     ip_lock_release(&arena->header->lock);
     return status == IP_AGAIN ? IP_OK : status;
 }

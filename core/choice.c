@@ -113,11 +113,10 @@ static ip_status try_channel(attempt *a, const ip_guard *guard) {
             ip_journal_rollback(arena);
             if (status != IP_FREED || guard->side == IP_WRITES) return status;
         }
+        /* a handle in its message is closed, or it is being buried: it finds out by itself; poked as long as its offer is there */
+        if (status == IP_FREED) IP_TRY(ip_party_poke_locked(arena, partner));
         ip_offers_taken(arena, offers, partner, its, where);
-        if (status == IP_FREED) { /* a handle in its message is closed, or it is being buried: it finds out by itself */
-            IP_TRY(ip_party_poke_locked(arena, partner));
-            continue;
-        }
+        if (status == IP_FREED) continue;
         count_passed(channel);
         a->choice->delivered = guard->side == IP_WRITES;
         return ip_party_call(arena, partner, &a->wake, &a->choice->woken);
