@@ -111,8 +111,8 @@ ip_status ip_barrier_resign(ip_arena *arena, ip_object *object, uint64_t serial)
     IP_TRY(locked(arena, object, &barrier));
     ip_status status = find(arena, barrier, serial, &word);
     if (status == IP_OK && !ip_get(word, &enrolment)) status = IP_CORRUPT;
+    if (status == IP_OK) ip_barrier_poke_all(arena, object); /* first, as in bereave */
     if (status == IP_OK) status = ip_offers_remove(arena, &barrier->enrolled, enrolment);
-    if (status == IP_OK) ip_barrier_poke_all(arena, object);
     ip_lock_release(&arena->header->lock);
     return status == IP_FREED ? IP_OK : status;
 }
@@ -187,18 +187,20 @@ ip_status ip_barrier_bereave(ip_arena *arena, ip_object *object, uint32_t member
     ip_barrier *barrier;
     uint64_t head, tail, enrolment;
     ip_word *word;
-    bool ended = false;
+    bool poked = false;
     IP_TRY(ip_barrier_of(arena, object, &barrier));
     IP_TRY(ip_offers_span(&barrier->enrolled, &head, &tail));
     for (; head < tail; head++) { /* each is a change by itself, and can be repeated */
         IP_TRY(ip_offers_at(arena, &barrier->enrolled, head, &word));
         IP_READ(word, enrolment);
         if (!enrolment || (enrolment & 0xFFF) != member + 1) continue;
+        /* Before the first ends: the dead one's own parties do not wait any more then, which would be counted as if they were
+         * enrolled, and the others are sure to look again, should this process die. */
+        if (!poked) ip_barrier_poke_all(arena, object);
+        poked = true;
         ip_set(word, 0);
         FAULT("barrier.bereaved");
-        ended = true;
     }
-    if (ended) ip_barrier_poke_all(arena, object);
     return IP_OK;
 }
 
