@@ -228,9 +228,11 @@ static ip_status tell(ip_arena *arena, const node *x, const void *text, uint64_t
         message.n_pieces = 1;
     }
     IP_TRY(ip_parcel_write(x->party->inbox, IP_PARCEL_WORDS, &message, &used));
-    ip_journal_commit(arena);
     uint64_t stuck = ip_party_pack(IP_PARTY_STUCK, 0, ip_party_ticket(x->state));
-    atomic_exchange_explicit(&x->party->state, ip_seal(stuck), memory_order_seq_cst);
+    if (message.block) /* in the change that makes it the party's: who is not told has no block either */
+        ip_journal_publish(arena, &x->party->state, stuck);
+    else
+        atomic_exchange_explicit(&x->party->state, ip_seal(stuck), memory_order_seq_cst);
     FAULT("stuck.told");
     IP_TRY(ip_party_call(arena, x->party, &wake, NULL));
     if (wake) ip_event_wake(wake);
