@@ -7,7 +7,6 @@ cdef enum:
     SETTLED, TRY_AGAIN, OVER    # what ends a wait: it is decided; withdraw, then look again; withdraw, and that is all
 
 
-@cython.no_gc_clear
 cdef class _Attempt:
     """One choice, from its first look until it is decided."""
     cdef Arena arena
@@ -260,6 +259,7 @@ cdef class _Attempt:
         self.party.attempt = None
         if self.party.is_inner:
             self.party._set_mode(IP_LOOP)
+        self.party = None
         if self.syncs:
             self._unmark(self.n)
         if not self.offered or not self.buffered or self.forks != _forks:
@@ -271,18 +271,11 @@ cdef class _Attempt:
                     end._poke(self.c[i].side)
         return 0
 
-    cdef int _prepare(self, uint64_t mode) except -1:
-        """Before offers: whether there is a crowd is found out when it matters, if the wait takes long."""
-        self.party._set_mode(mode | IP_CROWD)
-        if self.party.noted:
-            self.party._note("")
-        return 0
-
     cdef int _offer(self, bint wait) except -1:
         """For a task: looks, and leaves offers. IP_AGAIN: they are out."""
         cdef int status
         if wait:
-            self._prepare(self.party.wish)
+            self.party._prepare(self.party.wish)
         while True:
             self._check_ended()
             status = self._look(wait)
@@ -294,15 +287,21 @@ cdef class _Attempt:
 
     cdef int _run(self, uint64_t deadline) except -1:
         """For a thread: waits until it is decided; IP_AGAIN: time is over, or the probe was true."""
-        cdef int status, what
+        cdef Party party = _party_of(self.arena)
+        if deadline != 1:
+            party._prepare((0 if deadline == UINT64_MAX else IP_TIMED) | (0 if self.probe is None else IP_OUTSIDE))
+        return self._run_as(party, deadline)
+
+    cdef int _run_as(self, Party party, uint64_t deadline) except -1:
+        """The same; the party is prepared, and its offers may be out."""
+        cdef int status = IP_AGAIN, what
         self.deadline = deadline
-        self._begin(_party_of(self.arena))
+        self._begin(party)
         try:
-            if deadline != 1:
-                self._prepare((0 if deadline == UINT64_MAX else IP_TIMED) | (0 if self.probe is None else IP_OUTSIDE))
             while True:
-                self._check_ended()
-                status = self._look(deadline != 1)
+                if not self.out:
+                    self._check_ended()
+                    status = self._look(deadline != 1)
                 while self.out:
                     try:
                         what = self._wait()
@@ -405,16 +404,41 @@ cdef class _Attempt:
         return error
 
 
-cdef _Attempt _single(End end, _Message message):
-    """Of one end alone, which is ready."""
-    cdef _Attempt attempt = _Attempt.__new__(_Attempt)
-    attempt.c = &attempt.only
-    attempt.n = 1
-    attempt.guards = [end]
+cdef _Attempt _single(Party party, End end):
+    """Of one end alone, which is ready: the same for all of a party, one after the other."""
+    cdef _Attempt attempt = party.single
+    if attempt is None:
+        attempt = party.single = _Attempt.__new__(_Attempt)
+        attempt.arena = party.arena
+        attempt.c = &attempt.only
+        attempt.n = 1
+        attempt.guards = [None]
+        memset(&attempt.only, 0, sizeof(ip_guard))
+    attempt.only.object = end.object
+    attempt.only.id = end.c_id
+    attempt.only.side = end.c_end
+    attempt.only.message = NULL
+    return attempt
+
+
+cdef object _wait_alone(_Attempt attempt, Party party, End end, _Message message, uint64_t deadline, object timeout):
+    """Goes on with it, until it is decided; the value received."""
+    cdef int status
+    attempt.guards[0] = end
+    attempt.buffered = end.capacity != 0
     if message is not None:
         attempt.messages = [message]
-    attempt._set(0, end, message)
-    return attempt
+        attempt.only.message = &message.c if end.capacity == 0 else NULL
+    try:
+        status = attempt._run_as(party, deadline)
+        if status:
+            raise attempt._failure(status, timeout)
+        return attempt.value
+    finally:
+        attempt.guards[0] = None
+        attempt.messages = None
+        attempt.value = None
+        attempt.offered = attempt.lingers = False
 
 
 cdef _Attempt _attempt(object guards, object values, unsigned first):

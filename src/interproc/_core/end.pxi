@@ -234,9 +234,8 @@ cdef class End(_RingHandle):
         """
         cdef uint64_t deadline = UINT64_MAX if timeout is None else _deadline(timeout)
         cdef Encoder encoder
-        cdef Party party
+        cdef Party party = None
         cdef _Message kept
-        cdef _Attempt attempt
         cdef ip_outgoing message
         cdef ip_guard guard
         cdef ip_choice choice
@@ -269,10 +268,10 @@ cdef class End(_RingHandle):
             kept = _message(self, encoder, self.capacity == 0)
         finally:
             _return_encoder(encoder)
-        attempt = _single(self, kept)
-        status = attempt._run(deadline)
-        if status:
-            raise attempt._failure(status, timeout)
+        party = _party_of(self.arena)
+        if deadline != 1:
+            party._prepare(0 if deadline == UINT64_MAX else IP_TIMED)
+        _wait_alone(_single(party, self), party, self, kept, deadline, timeout)
 
     def recv(self, timeout=None):
         """Receives an object: waits up to `timeout` seconds (None: no limit) for one.
@@ -280,11 +279,8 @@ cdef class End(_RingHandle):
         Raises TimeoutError, ChannelPoison, ChannelRetire (no writer is left, and all was received), Deadlock, UnpicklingError.
         """
         cdef uint64_t deadline = UINT64_MAX if timeout is None else _deadline(timeout)
-        cdef uint64_t[ROOM] room
         cdef Party party
         cdef _Attempt attempt
-        cdef ip_guard guard
-        cdef ip_choice choice
         cdef int status
         if self.c_end != IP_READS:
             self._check_side(IP_READS)
@@ -295,21 +291,17 @@ cdef class End(_RingHandle):
             value = self._get(&status)
             if status == IP_OK:
                 return value
-        else:
-            party = _party_of(self.arena)
-            guard.object = self.object
-            guard.id = self.c_id
-            guard.side = IP_READS
-            guard.message = NULL
-            status = ip_choice_try(&self.arena.c, party.party, party.c_id, &guard, 1, 0, False, IP_NOW, <unsigned char *>room,
-                                   &choice)
+        party = _party_of(self.arena)
+        attempt = _single(party, self)
+        if deadline != 1:
+            party._prepare(0 if deadline == UINT64_MAX else IP_TIMED)
+        if not self.capacity:
+            status = ip_choice_try(&self.arena.c, party.party, party.c_id, &attempt.only, 1, 0, deadline != 1, IP_NOW,
+                                   <unsigned char *>attempt.room, &attempt.choice)
             if status == IP_OK:
-                return self._receive(&choice)
-        attempt = _single(self, None)
-        status = attempt._run(deadline)
-        if status:
-            raise attempt._failure(status, timeout)
-        return attempt.value
+                return self._receive(&attempt.choice)
+            attempt.out = attempt.offered = status == IP_AGAIN and deadline != 1
+        return _wait_alone(attempt, party, self, None, deadline, timeout)
 
     cdef object _receive(self, ip_choice *choice):
         """The object that a rendezvous has brought."""

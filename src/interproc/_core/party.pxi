@@ -34,6 +34,7 @@ cdef class Party(Handle):
     cdef Party inner            # of the same thread, while this one waits: a signal handler may communicate
     cdef bint is_inner
     cdef _Attempt attempt       # what it is at
+    cdef _Attempt single        # for communications at one end
     cdef uint64_t wish          # mode bits that set_mode() has asked for
     cdef unsigned long thread   # where it was used last, by its number
     cdef object owner           # and as a Thread: numbers are used again
@@ -106,6 +107,13 @@ cdef class Party(Handle):
 
     cdef inline int _set_mode(self, uint64_t mode) except -1:
         ip_set(&self.party.mode, mode)
+        return 0
+
+    cdef inline int _prepare(self, uint64_t mode) except -1:
+        """Before offers: whether there is a crowd is found out when it matters, if the wait takes long."""
+        self._set_mode(mode | IP_CROWD)
+        if self.noted:
+            self._note("")
         return 0
 
     def set_mode(self, bint timed, bint outside):
