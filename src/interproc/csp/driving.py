@@ -83,13 +83,17 @@ class _Waiter:
                 break
         return over()
 
+    def _watch(self, descriptor: int) -> None:
+        if self._poll is not None:
+            self._poll.register(descriptor, select.EPOLLIN)
+
     def _look(self, timeout: float | None) -> None:
         run = self.run
         if self._poll is None:
             self._poll = select.epoll()
             for descriptor in run.watched:
-                self._poll.register(descriptor, select.EPOLLIN)
-            run.on_watch = lambda descriptor: self._poll and self._poll.register(descriptor, select.EPOLLIN)
+                self._watch(descriptor)
+            run.on_watch = self._watch
             if run.has("thread"):
                 self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
                 self._poll.register(self._bell, select.EPOLLIN)

@@ -18,6 +18,7 @@ from ..context import ForkProcess, _default_context
 from ..errors import PicklingError, ProcessKilled
 from . import scope as scopes
 from . import travel
+from .box import box
 from .failures import Outcome, Parcel, ProcessFailed, Settled, killed, returned, settle
 from .launch import Keeper, Leaf, dispose
 from .process import run_here
@@ -31,8 +32,8 @@ SPARE = 256  # descriptors for everything else
 # ---- in the starter ----------------------------------------------------------------------------------------
 
 
-def start_process(leaf: Leaf, keeper: Keeper, box: Any, interruptible: bool) -> list[Any]:
-    """Starts it; its result will be in `box`, a Queue. Returns the ends that its starter can let go of.
+def start_process(leaf: Leaf, keeper: Keeper, interruptible: bool) -> list[Any]:
+    """Starts it; its outcome will be in the box(). Returns the ends that its starter can let go of.
 
     It is called within without_interrupt(), which tells whether the process may get Ctrl-C.
     """
@@ -40,7 +41,7 @@ def start_process(leaf: Leaf, keeper: Keeper, box: Any, interruptible: bool) -> 
     description = leaf.description
     _make_room()
     method = _default_context.get_start_method()
-    job = _Job(leaf, keeper, box, interruptible)
+    job = _Job(leaf, keeper, interruptible)
     ends = description.ends()
     if method == "fork":
         member: Any = _Forked(target=_main, args=(job,), name=description.name)
@@ -54,7 +55,7 @@ def start_process(leaf: Leaf, keeper: Keeper, box: Any, interruptible: bool) -> 
     else:
         from multiprocessing import resource_tracker
 
-        resource_tracker.ensure_running()  # type: ignore[attr-defined]  # its start would let signals in again
+        resource_tracker.ensure_running()  # its start would let signals in again
         context = _default_context.get_context(method)
         member = context.Process(target=_main, args=(job,), name=description.name)
         with without_interrupt():  # in which that may have let it
@@ -196,7 +197,7 @@ os.register_at_fork(after_in_child=_drop_lifeline)
 class _Job:
     """What an OS process is given."""
 
-    def __init__(self, leaf: Leaf, keeper: Keeper, box: Any, interruptible: bool) -> None:
+    def __init__(self, leaf: Leaf, keeper: Keeper, interruptible: bool) -> None:
         description = leaf.description
         self.name = description.name
         self.work = (description.process, description.args, description.kwargs)
@@ -204,7 +205,7 @@ class _Job:
         self.number = leaf.number
         self.starter = keeper.starter
         self.run = keeper.number
-        self.box = box
+        self.box = box().queue()
         self.interruptible = interruptible
 
     def __getstate__(self) -> dict[str, Any]:
@@ -282,22 +283,22 @@ def _deliver(job: _Job, settled: Settled) -> bool:
             outcome.error = error
             outcome.value = None
     try:
-        job.box.put((job.number, "failed", Parcel(outcome.error, travel.dumps)))
+        job.box.put((job.run, job.number, "failed", Parcel(outcome.error, travel.dumps)))
     except Exception:  # there is no room for the text, or for anything
         small = ProcessFailed(f"{type(outcome.error).__name__}, and no memory to tell more")
-        job.box.put((job.number, "failed", Parcel(small, pickle.dumps)))
+        job.box.put((job.run, job.number, "failed", Parcel(small, pickle.dumps)))
     return False
 
 
 def _send(job: _Job, outcome: Outcome) -> None:
     if outcome.interrupted:
-        job.box.put((job.number, "interrupted", None))
+        job.box.put((job.run, job.number, "interrupted", None))
         return
     try:
-        job.box.put((job.number, "returned", outcome.value))
+        job.box.put((job.run, job.number, "returned", outcome.value))
     except PicklingError:
         try:
-            job.box.put((job.number, "returned", travel.ByValue(outcome.value)))
+            job.box.put((job.run, job.number, "returned", travel.ByValue(outcome.value)))
         except PicklingError as error:
             reason = error.__cause__ if isinstance(error.__cause__, Exception) else error
             text = travel.explain(outcome.value, reason)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _core
 from . import launch, launch_os
-from .failures import Outcome, Parcel, group
+from .box import box
+from .failures import Outcome, group
 from .launch import Leaf
 from .process import Description
 
@@ -71,9 +72,6 @@ class Run:
         self._wake: Callable[[], object] | None = None  # the driver, from another thread
         self._wake_lock = threading.Lock()
         self._posted: queue.SimpleQueue[tuple[Leaf, Outcome]] = queue.SimpleQueue()
-        self._box: Any = None  # what OS processes put their results into
-        self._arrived: dict[int, Outcome] = {}  # by number
-        self._astray: list[BaseException] = []  # of results that could not be unpickled
         # A starter holds an end until each of the processes that it is for has got it.
         self._wanted: dict[int, int] = {}
         for leaf in self.leaves:
@@ -135,12 +133,8 @@ class Run:
                 assert self.loop is not None
                 self._started(leaf, launch.start_task(leaf, self, self.loop))
             else:
-                if self._box is None:
-                    from ..queues import Queue
-
-                    self._box = Queue()
                 with launch_os.without_interrupt() as interruptible:
-                    self._started(leaf, launch_os.start_process(leaf, self, self._box, interruptible))
+                    self._started(leaf, launch_os.start_process(leaf, self, interruptible))
         except Exception as error:
             if leaf.state != "waits":
                 raise
@@ -207,33 +201,13 @@ class Run:
         """An OS process has ended, as its descriptor says."""
         leaf = self.watched.pop(descriptor)
         exitcode = launch_os.reaped(leaf)
-        self._collect()
-        outcome = self._arrived.pop(leaf.number, None)
+        outcome = box().take(self.number, leaf.number, exitcode)
         if outcome is None:
-            if exitcode == 0 and self._astray:
-                outcome = Outcome(error=self._astray.pop(0))
-            else:
-                outcome = launch_os.failure_of(leaf, exitcode)
+            outcome = launch_os.failure_of(leaf, exitcode)
             arenas = {end.arena for end in leaf.description.ends()} | {_core.Arena.default()}
             for arena in arenas:
                 arena.reap()
         self.ended(leaf, outcome)
-
-    def _collect(self) -> None:
-        """What has arrived in the box. What a process has sent is there when it has ended."""
-        while True:
-            try:
-                number, what, value = self._box.get(False)
-            except queue.Empty:
-                return
-            except Exception as error:
-                self._astray.append(error)
-                continue
-            if what == "failed":
-                assert isinstance(value, Parcel)
-                self._arrived[number] = Outcome(error=value.open())
-            else:
-                self._arrived[number] = Outcome(value, interrupted=what == "interrupted")
 
     def _done(self, leaf: Leaf, outcome: Outcome) -> None:
         leaf.state = "ended"

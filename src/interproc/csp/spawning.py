@@ -1,0 +1,297 @@
+"""Spawn: processes that run beside their starter, and the handle on them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+import weakref
+from collections.abc import Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from . import driving, reaper, scope
+from .composition import Composition, Part, Results
+from .driving import Errand, running_loop
+from .failures import group
+from .run import Run, poison_all
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["Member", "Spawn", "Spawned"]
+
+R = TypeVar("R")
+
+
+class Member:
+    """A process that was spawned."""
+
+    __slots__ = ("_leaf",)
+
+    def __init__(self, leaf: Any) -> None:
+        self._leaf = leaf
+
+    @property
+    def name(self) -> str:
+        return str(self._leaf.description.name)
+
+    @property
+    def kind(self) -> str:
+        return str(self._leaf.description.kind)
+
+    @property
+    def pid(self) -> int | None:
+        """Of an OS process that has started."""
+        return self._leaf.pid  # type: ignore[no-any-return]
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, as far as is known without waiting."""
+        member = self._leaf.member
+        if member is None or self._leaf.state != "runs":
+            return False
+        return not member.done() if hasattr(member, "done") else bool(member.is_alive())
+
+    def send_signal(self, number: int) -> None:
+        """To an OS process that runs; nothing happens if it has ended, or is none."""
+        from .launch_os import send_signal
+
+        send_signal(self._leaf, number)
+
+    def __repr__(self) -> str:
+        pid = f" pid={self.pid}" if self.pid is not None else ""
+        return f"<{self.name} kind={self.kind!r}{pid} {'alive' if self.alive else self._leaf.state}>"
+
+
+class Spawned(Generic[R]):
+    """Processes that run beside their starter, which Spawn has given; to be joined, or left alone.
+
+    As a context manager it is joined at the end of the block; on an exception its ends are poisoned first.
+    """
+
+    def __init__(self, composition: Composition, run: Run) -> None:
+        self._composition = composition
+        self._run = run
+        self._task = _Task(run, weakref.ref(self))
+        self._sentinel = -1
+        self._task.start()
+        _keep(self._task)
+
+    @property
+    def members(self) -> list[Member]:
+        """Its processes, in order."""
+        return [Member(leaf) for leaf in self._run.leaves]
+
+    @property
+    def alive(self) -> bool:
+        """Whether any of them runs, or is yet to run, as far as is known without waiting."""
+        leaves = self._run.leaves
+        return not self._run.over and any(leaf.state == "waits" or Member(leaf).alive for leaf in leaves)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the first OS process among them that has started."""
+        return next((leaf.pid for leaf in self._run.leaves if leaf.pid is not None), None)
+
+    def join(self, timeout: float | None = None) -> Results[R]:
+        """Wait until all have ended: what they returned, as of Parallel.
+
+        Raises:
+            TimeoutError: `timeout` seconds have passed; they go on.
+            ExceptionGroup: some have failed; see Parallel.
+            KeyboardInterrupt: it stops them, as in Parallel.
+            RuntimeError: it has tasks in the event loop that runs in this thread: await it.
+        """
+        if not self._task.wait(timeout):
+            running = sum(member.alive for member in self.members)
+            raise TimeoutError(f"{running} of {len(self._run.leaves)} processes run after {timeout} seconds")
+        return Results(self._run.results(), self._composition)
+
+    def result(self, timeout: float | None = None) -> R:
+        """Of a single process: wait, and what it returned. Raises as join(), ValueError if it is not one."""
+        if len(self._run.root.children) != 1:
+            raise ValueError(f"there are {len(self._run.root.children)} results: join() gives the list")
+        return self.join(timeout)[0]
+
+    def __await__(self) -> Generator[Any, None, Results[R]]:
+        """join() for a task. To cancel it does not stop them."""
+        return self._join().__await__()
+
+    async def _join(self) -> Results[R]:
+        await self._task.wait_in_loop()
+        return Results(self._run.results(), self._composition)
+
+    @property
+    def sentinel(self) -> int:
+        """A descriptor that becomes readable when all have ended, as that of a Process does."""
+        if self._sentinel < 0:
+            self._sentinel = os.eventfd(0, os.EFD_CLOEXEC)
+            weakref.finalize(self, os.close, self._sentinel)
+            handle = weakref.ref(self)
+            self._task.in_loop(reaper.background_loop()).when_over(lambda: _ring(handle))
+        return self._sentinel
+
+    def poison(self) -> None:
+        """Poison the ends that they were given: they stop when they next communicate."""
+        for leaf in self._run.leaves:
+            if leaf.state != "ended":
+                poison_all(leaf.description.ends())
+
+    def terminate(self) -> None:
+        """SIGTERM to the OS processes among them."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL to the OS processes among them."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        for member in self.members:
+            member.send_signal(number)
+
+    def graph(self) -> Any:
+        """The picture of what runs in the arena now, with counts and with who waits, as a graph.Graph."""
+        from . import graph
+
+        return graph.live() if self.alive else self._composition.graph()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.join()
+            return
+        self.poison()
+        self._task.wait(None)
+
+    def __repr__(self) -> str:
+        return f"<Spawned {self.members}>"
+
+
+def _ring(handle: weakref.ref[Spawned[Any]]) -> None:
+    spawned = handle()
+    if spawned is not None:
+        os.eventfd_write(spawned._sentinel, 1)
+
+
+def Spawn(*parts: Part) -> Spawned[Any]:
+    """Starts processes, and does not wait: `Spawn(p1)`, `Spawn(p1, [p2, p3])`, `Spawn(Sequence.of(p1, p2))`.
+
+    Tasks run in the event loop that runs in this thread, or else in one in another thread. At its end a
+    program retires its own ends (or poisons them, if it ends by an exception), and waits for those whom it
+    has spawned; a failure that nobody has joined is printed then.
+
+    Returns: a handle, with join(), result(), alive, and more; see Spawned.
+    """
+    composition = Composition(parts, ordered=False)
+    return Spawned(composition, Run(composition))
+
+
+class _Task:
+    """What keeps a spawned composition going, whether its handle is kept or not."""
+
+    def __init__(self, run: Run, handle: weakref.ref[Any]) -> None:
+        self.run = run
+        self.handle = handle
+        self.joined = False  # somebody was told how it ended
+        self._errand: Errand | None = None
+        self._lock = threading.Lock()  # of who waits for it without an errand
+
+    def start(self) -> None:
+        if self.run.has("task") or self.run.has_sequence:
+            self._errand = Errand(self.run, running_loop() or reaper.background_loop()).start()
+        else:
+            driving.begin(self.run)
+
+    def wait(self, timeout: float | None) -> bool:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if self._errand is None:
+            if not self._lock.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
+                return False
+            try:
+                if self._errand is None:
+                    left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                    over = self.run.over or driving.drive(self.run, left)
+                    self.joined = self.joined or over
+                    return over
+            finally:
+                self._lock.release()
+        if self._errand.loop is running_loop():
+            raise RuntimeError("this would wait for the event loop that it keeps from running: await it")
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        over = self._errand.wait(left)
+        self.joined = self.joined or over
+        return over
+
+    def in_loop(self, loop: asyncio.AbstractEventLoop) -> Errand:
+        """From now on a task drives it, in this loop unless that is so already."""
+        if self._errand is None:
+            with self._lock:
+                if self._errand is None:
+                    self._errand = Errand(self.run, loop).start()
+        return self._errand
+
+    async def wait_in_loop(self) -> None:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        over = asyncio.Event()
+        self.in_loop(loop).when_over(lambda: loop.call_soon_threadsafe(over.set))
+        await over.wait()
+        self.joined = True
+
+    def has_ended(self) -> bool:
+        """Without waiting."""
+        if self.run.over or self._errand is not None:
+            return self.run.over
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            return driving.drive(self.run, 0)
+        finally:
+            self._lock.release()
+
+    def report(self) -> None:
+        """Nobody has joined it: tell at least the user."""
+        failed = None if self.joined else self.run.failures()
+        if failed:
+            print("interproc: spawned, failed, and never joined:", file=sys.stderr)
+            traceback.print_exception(group(failed, len(self.run.leaves)))
+        self.joined = True
+
+
+_spawned: set[_Task] = set()
+_prune_at = 64  # how many there may be before one looks which have ended
+
+
+def _keep(task: _Task) -> None:
+    """Until it has ended, and its handle is gone or somebody was told."""
+    global _prune_at
+    if len(_spawned) >= _prune_at:
+        for other in tuple(_spawned):
+            if (other.joined or other.handle() is None) and other.has_ended():
+                _spawned.discard(other)
+                other.report()
+        _prune_at = max(64, 2 * len(_spawned))
+    _spawned.add(task)
+
+
+def _await_all() -> None:
+    """The program ends."""
+    for task in tuple(_spawned):
+        if not task.joined:
+            task.wait(None)
+            task.joined = False
+            task.report()
+    _spawned.clear()
+
+
+scope.at_exit(_await_all)
+os.register_at_fork(after_in_child=_spawned.clear)
