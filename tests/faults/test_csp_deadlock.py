@@ -1,0 +1,281 @@
+"""Deadlocks: each wait of one ends, and its answer names the circle; nothing else is taken for one."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from interproc import errors
+from interproc.csp import Barrier, Channel, Description, Parallel, TimedOut, after, process, select
+
+KINDS = ["process", "thread"]
+
+
+@process
+def sends_first(out: Any, inp: Any) -> Any:
+    out.send("first")
+    return inp.recv()
+
+
+@process
+def passes_on(inp: Any, out: Any) -> None:
+    out.send(inp.recv())
+
+
+@process
+def receives(inp: Any) -> Any:
+    return inp.recv()
+
+
+@process
+def receives_all(inp: Any) -> list[Any]:
+    return list(inp)
+
+
+@process
+def receives_in_time(inp: Any, seconds: float) -> str:
+    try:
+        inp.recv(timeout=seconds)
+    except TimeoutError:
+        return "timeout"
+    return "received"
+
+
+@process
+def sends_after(out: Any, seconds: float) -> None:
+    time.sleep(seconds)
+    out.send("late")
+
+
+@process
+def chooses(inp: Any, out: Any) -> None:
+    select(inp, (out, 1))
+
+
+@process
+def has_both(out: Any, inp: Any) -> None:
+    out.send(1)
+    inp.recv()
+
+
+@process
+def syncs(enrolment: Any, inp: Any) -> None:
+    enrolment.sync()
+    inp.recv()
+
+
+@process
+def receives_then_syncs(inp: Any, enrolment: Any) -> None:
+    inp.recv()
+    enrolment.sync()
+
+
+@process
+def sends_after_sync(enrolment: Any, first: Any, second: Any) -> None:
+    enrolment.sync()
+    first.send(1)
+    second.send(1)
+
+
+@process
+def selects_in_time(inp: Any, out: Any, seconds: float) -> str:
+    with out:
+        match select(inp, after(seconds)):
+            case TimedOut():
+                return "timeout"
+            case other:
+                return repr(other)
+
+
+@process
+def waits_for_children(out: Any, inp: Any) -> None:
+    Parallel(receives(inp))
+    out.send(1)
+
+
+@process
+async def task_sends_first(out: Any, inp: Any) -> Any:
+    await out.asend("first")
+    return await inp.arecv()
+
+
+@process
+def ping(out: Any, inp: Any, n: int) -> int:
+    for i in range(n):
+        out.send(i)
+        inp.recv()
+    return n
+
+
+@process
+def pong(inp: Any, out: Any) -> None:
+    for value in inp:
+        out.send(value)
+
+
+def deadlocked(*parts: Description[Any] | list[Description[Any]]) -> list[errors.Deadlock]:
+    """What the processes raise."""
+    with pytest.raises(ExceptionGroup) as caught:
+        Parallel(*parts)
+    return list(leaves(caught.value))
+
+
+def leaves(group: BaseException) -> Iterator[errors.Deadlock]:
+    if isinstance(group, BaseExceptionGroup):
+        for error in group.exceptions:
+            yield from leaves(error)
+    else:
+        assert isinstance(group, errors.Deadlock), group
+        yield group
+
+
+def pair() -> tuple[Channel[Any], Channel[Any]]:
+    return Channel("there"), Channel("back")
+
+
+# --- each wait ends, and says why
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_that_both_send_first(kind: Any) -> None:
+    there, back = pair()
+    body = sends_first.with_kind(kind)
+    found = deadlocked(
+        body(there.writer(), back.reader()).with_name("P"), body(back.writer(), there.reader()).with_name("Q")
+    )
+    assert len(found) == 2
+    line = "test_csp_deadlock.py:\\d+ in sends_first"
+    for error in found:
+        text = str(error)
+        assert text.startswith("deadlock: ")
+        assert re.search(rf"P \(.*pid \d+\) sends to 'there', whose reader is Q: .*{line}", text), text
+        assert re.search(rf"Q \(.*pid \d+\) sends to 'back', whose reader is P: .*{line}", text), text
+
+
+def test_two_tasks() -> None:
+    there, back = pair()
+    found = deadlocked(
+        task_sends_first(there.writer(), back.reader()).with_name("P"),
+        task_sends_first(back.writer(), there.reader()).with_name("Q"),
+    )
+    assert len(found) == 2
+    assert "P (task, pid" in str(found[0]) and "sends to 'there', whose reader is Q" in str(found[0])
+
+
+def test_os_processes_and_a_thread_in_a_circle() -> None:
+    a, b, c = (Channel[Any](name) for name in "abc")
+    found = deadlocked(
+        passes_on(a.reader(), b.writer()).with_name("one"),
+        passes_on.with_kind("thread")(b.reader(), c.writer()).with_name("two"),
+        passes_on(c.reader(), a.writer()).with_name("three"),
+    )
+    assert len(found) == 3
+    text = str(found[0])
+    assert text.startswith("deadlock: ") and "┌▶" in text and "└─" in text
+    for who, channel, partner in (("one", "a", "three"), ("two", "b", "one"), ("three", "c", "two")):
+        assert re.search(rf"{who} \(.*\) receives from '{channel}', whose writer is {partner}", text), text
+
+
+def test_a_choice_none_of_whose_guards_can_come_true() -> None:
+    there, back = pair()
+    found = deadlocked(chooses(there.reader(), back.writer()), chooses(there.reader(), back.writer()))
+    assert len(found) == 2
+    assert "receives from 'there'" in str(found[0]) and "or sends to 'back'" in str(found[0])
+
+
+def test_one_alone_that_has_both_ends() -> None:
+    there, _ = pair()
+    (found,) = deadlocked(has_both(there.writer(), there.reader()))
+    assert "has_both" in str(found) and "whose only reader is itself" in str(found)
+
+
+def test_a_barrier_and_a_channel() -> None:
+    there, back = pair()
+    barrier = Barrier("all")
+    found = deadlocked(
+        syncs(barrier.enrol(), back.reader()),
+        receives_then_syncs(there.reader(), barrier.enrol()),
+        receives_all(there.reader()),
+        sends_after_sync(barrier.enrol(), there.writer(), back.writer()),
+    )
+    assert len(found) == 4
+    assert "waits at barrier 'all', where receives_then_syncs is missing" in str(found[0])
+
+
+def test_one_that_waits_for_its_children() -> None:
+    there, back = pair()
+    found = deadlocked(
+        waits_for_children(there.writer(), back.reader()), passes_on(there.reader(), back.writer())
+    )
+    assert len(found) >= 2
+    assert "waits for those that it started, as receives" in str(found[0])
+
+
+def test_the_program_keeps_an_end_and_waits() -> None:
+    there, _ = pair()
+    kept = there.writer()
+    (found,) = set(map(str, deadlocked(receives(there.reader()))))
+    assert "receives (pid" in found and "receives from 'there'" in found
+    assert not kept.closed
+
+
+def test_another_network_that_goes_on_does_not_hide_it_nor_is_it_harmed() -> None:
+    there, back = pair()
+    other, stop = Channel[int]("other"), Channel[str]("stop")
+    a, b = pair()
+    with pytest.raises(ExceptionGroup) as caught:
+        Parallel(
+            sends_first(there.writer(), back.reader()),
+            sends_first(back.writer(), there.reader()),
+            ping(a.writer(), b.reader(), 20_000),
+            pong(a.reader(), b.writer()),
+            receives_all(other.reader()),
+            sends_after(other.writer(), 0.3),
+        )
+    del stop
+    assert len(list(leaves(caught.value))) == 2
+
+
+# --- what is none
+
+
+def test_a_time_limit_is_not_a_deadlock() -> None:
+    there, back = pair()
+    got = Parallel(receives_in_time(there.reader(), 0.6), selects_in_time(back.reader(), there.writer(), 0.3))
+    assert got[1] == "timeout"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_partner_that_takes_its_time_is_not_a_deadlock(kind: Any) -> None:
+    there, _ = pair()
+    got = Parallel(
+        receives_all(there.reader()), [sends_after.with_kind(kind)(there.writer(), n * 0.2) for n in range(4)]
+    )
+    assert got[0] == ["late"] * 4
+
+
+def test_a_thread_of_the_program_may_still_act() -> None:
+    there, _ = pair()
+    kept = there.writer()
+
+    def later() -> None:
+        time.sleep(0.6)
+        kept.send("from a thread")
+
+    thread = threading.Thread(target=later)
+    thread.start()
+    assert Parallel(receives(there.reader())) == ["from a thread"]
+    thread.join()
+
+
+def test_networks_that_only_talk_a_lot_never_raise_it() -> None:
+    networks: list[Description[int]] = []
+    for _ in range(4):
+        a, b = pair()
+        networks += [ping(a.writer(), b.reader(), 3000), pong(a.reader(), b.writer())]
+    assert [n for n in Parallel(networks) if n is not None] == [3000] * 4
