@@ -270,50 +270,21 @@ static void a_choice_of_any_size(void) {
     for (unsigned k = 0; k < sizeof counts / sizeof *counts; k++) {
         unsigned n = counts[k];
         for (unsigned round = 0; round < 12; round++) {
-            unsigned chosen = round < 2 ? round * (n - 1) : (unsigned)(next_random(&random) % n);
-            bool few = n <= 12; /* small messages of so many share the outbox */
+            unsigned chosen = round < 4 ? round / 2 * (n - 1) : (unsigned)(next_random(&random) % n);
+            bool it_reads = chosen % 3 == 1;
             for (unsigned i = 0; i < n; i++) {
-                if (i % 3 == 1) writing(&d, &channels[i], i, few ? 20 + i : 0);
+                if (i % 3 == 1) writing(&d, &channels[i], i, i % 5 ? 20 + i : 800);
                 else reading(&d, &channels[i]);
             }
-            if (round % 2) { /* the other is there first */
-                if (chosen % 3 == 1) reading(&one, &channels[chosen]);
-                else writing(&one, &channels[chosen], chosen, 30);
-                CHECK_EQ(try_deal(&one, &b, 0, true), IP_AGAIN);
-                if (!few && n > 24) { /* beyond the outbox, or it is just found */
-                    ip_status status = try_deal(&d, &a, round, true);
-                    CHECK(status == IP_OK || status == IP_TOO_LONG);
-                    if (status == IP_TOO_LONG) {
-                        CHECK_EQ(withdraw_deal(&one, &b), IP_AGAIN);
-                        clear_deal(&one);
-                        clear_deal(&d);
-                        continue;
-                    }
-                } else {
-                    OK(try_deal(&d, &a, round, true));
-                }
-                CHECK_EQ(d.choice.guard, chosen);
-                OK(settle_deal(&one, &b));
-                IS_MESSAGE(chosen % 3 == 1 ? one.got : d.got, chosen, chosen % 3 == 1 ? (few ? 20 + chosen : 0) : 30);
-            } else if (!few && n > 24) {
-                clear_deal(&d);
-                for (unsigned i = 0; i < n; i++) reading(&d, &channels[i]);
-                CHECK_EQ(try_deal(&d, &a, round, true), IP_AGAIN);
-                writing(&one, &channels[chosen], chosen, 30);
-                OK(try_deal(&one, &b, 0, true));
-                OK(settle_deal(&d, &a));
-                CHECK_EQ(d.choice.guard, chosen);
-                IS_MESSAGE(d.got, chosen, 30);
-            } else {
-                CHECK_EQ(try_deal(&d, &a, round, true), IP_AGAIN);
-                for (unsigned i = 0; i < n; i++) CHECK(ip_channel_awaited(channels[i].channel, i % 3 == 1 ? IP_WRITES : IP_READS));
-                if (chosen % 3 == 1) reading(&one, &channels[chosen]);
-                else writing(&one, &channels[chosen], chosen, 30);
-                OK(try_deal(&one, &b, 0, true));
-                OK(settle_deal(&d, &a));
-                CHECK_EQ(d.choice.guard, chosen);
-                IS_MESSAGE(chosen % 3 == 1 ? one.got : d.got, chosen, chosen % 3 == 1 ? (few ? 20 + chosen : 0) : 30);
-            }
+            if (it_reads) reading(&one, &channels[chosen]);
+            else writing(&one, &channels[chosen], chosen, 30);
+            bool it_waits = round % 2; /* else the many do */
+            CHECK_EQ(try_deal(it_waits ? &one : &d, it_waits ? &b : &a, round, true), IP_AGAIN);
+            for (unsigned i = 0; i < n && !it_waits; i++) CHECK(ip_channel_awaited(channels[i].channel, i % 3 == 1 ? IP_WRITES : IP_READS));
+            OK(try_deal(it_waits ? &d : &one, it_waits ? &a : &b, round, true));
+            OK(settle_deal(it_waits ? &one : &d, it_waits ? &b : &a));
+            CHECK_EQ(d.choice.guard, chosen);
+            IS_MESSAGE(it_reads ? one.got : d.got, chosen, it_reads ? (chosen % 5 ? 20 + chosen : 800) : 30);
             clear_deal(&d);
             clear_deal(&one);
         }

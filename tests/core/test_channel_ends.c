@@ -203,9 +203,17 @@ static void what_is_too_much_is_refused(void) {
         CHECK(fits || size > 700);
     }
     deal d = deal_of(3);
-    for (unsigned i = 0; i < 3; i++) writing(&d, &others[i], i, 400); /* each would fit */
-    CHECK_EQ(try_deal(&d, &a, 0, true), IP_TOO_LONG);
-    for (unsigned i = 0; i < 3; i++) CHECK(!ip_channel_awaited(others[i].channel, IP_WRITES));
+    for (unsigned i = 0; i < 3; i++) writing(&d, &others[i], i, 600); /* each fits: there is room for all */
+    CHECK_EQ(try_deal(&d, &a, 0, true), IP_AGAIN);
+    for (unsigned i = 0; i < 3; i++) {
+        person b = person_new();
+        message m;
+        if (i) CHECK_EQ(try_deal(&d, &a, 0, true), IP_AGAIN);
+        OK(receive_from(&b, &others[2 - i], &m));
+        IS_MESSAGE(m, 2 - i, 600);
+        OK(settle_deal(&d, &a));
+        dismiss(&b);
+    }
     end_deal(&d);
     for (unsigned n = IP_PARCEL_HANDLES_MAX; n <= IP_PARCEL_HANDLES_MAX + 1; n++) {
         for (unsigned i = 0; i < n; i++) refs[i] = (ip_handle_ref){inner.id, 0};
