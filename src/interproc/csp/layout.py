@@ -167,7 +167,7 @@ def _read(layout: Any, part: Any, down: bool, offset: float) -> float:
         between = sorted(layout.ctrls.get(edge, {}).items())[1:-1]
         points = [point(dummy.view) for _, dummy in between]
         edge.line.through = points[::-1] if edge.line.back else points
-    return max(v.view.xy[0] + v.view.w / 2 for v in places) + shift
+    return float(max(v.view.xy[0] + v.view.w / 2 for v in places) + shift)
 
 
 def _framed(nodes: list[Node], lines: list[Line], down: bool) -> Placed:

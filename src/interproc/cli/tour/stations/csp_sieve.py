@@ -35,11 +35,11 @@ def collect(primes: Reader[int]) -> list[int]:
 
 def parent(n: int) -> tuple[str, list[int]]:
     links = [Channel[int](f"link {i + 1}") for i in range(n)]
-    outs = [link.writer() for link in links] + [None]
     primes = Channel[int]("primes")
+    outs = [*(link.writer() for link in links[1:]), None]
     network = Parallel.of(
-        numbers(outs[0]),
-        [sieve(links[i].reader(), -primes, outs[i + 1]) for i in range(n)],
+        numbers(links[0].writer()),
+        [sieve(+links[i], -primes, outs[i]) for i in range(n)],
         collect(primes.reader()),
     )
     picture = network.graph().text(60)
