@@ -47,7 +47,7 @@ def explain(stuck: Sequence[Party], everybody: Sequence[Party], called: Mapping[
     """The message: who waits for whom, at which channel, on which line; first those who wait in a circle."""
     present = {party.key for party in stuck}
     known = [*stuck, *(party for party in everybody if party.key not in present)]
-    circle = _circle(stuck, {party.key: _awaited(party, stuck) for party in stuck})
+    circle = _circle(stuck, _awaited(stuck))
     in_circle = {party.key for party in circle}
     rest = [
         party for party in stuck if party.key not in in_circle and party.guards
@@ -126,15 +126,26 @@ def _acts(party: Party, key: str, side: int) -> bool:
     return party.holds((key, WRITES if side == READS else READS))
 
 
-def _awaited(party: Party, stuck: Sequence[Party]) -> list[Party]:
-    """Those among the stuck that it waits for."""
-    if party.joining and not party.guards:
-        return [other for other in stuck if other.parent == party.key]
-    return [
-        other
-        for other in stuck
-        if other is not party and any(_acts(other, key, side) for key, side in party.guards)
-    ]
+def _awaited(stuck: Sequence[Party]) -> dict[int, list[Party]]:
+    """Those among the stuck that each of them waits for."""
+    children: dict[int, list[Party]] = {}
+    holders: dict[Side, dict[int, Party]] = {}
+    for party in stuck:
+        children.setdefault(party.parent, []).append(party)
+        for end in [*party.ends, *party.guards]:
+            holders.setdefault(end, {})[party.key] = party
+    ahead = {}
+    for party in stuck:
+        found: dict[int, Party] = {}
+        for key, side in party.guards:
+            opposite = (key, {READS: WRITES, WRITES: READS}.get(side, side))
+            for other in holders.get(opposite, {}).values():
+                if other is not party and _acts(other, key, side):
+                    found[other.key] = other
+        if party.joining and not party.guards:
+            found = {child.key: child for child in children.get(party.key, [])}
+        ahead[party.key] = list(found.values())
+    return ahead
 
 
 def _circle(stuck: Sequence[Party], ahead: Mapping[int, list[Party]]) -> list[Party]:
