@@ -130,7 +130,18 @@ class ChannelRetire(ChannelEnded):
 
 
 class Deadlock(InterprocError):
-    """A wait that can never end: each process that could end it waits itself. The message draws who waits for whom."""
+    """A wait that can never end: each process that could end it waits itself. The message draws who waits for whom.
+
+    Attributes:
+        end: the end that was waited at, or None if there were several.
+    """
+
+    def __init__(self, message: str, end: object = None) -> None:
+        super().__init__(message)
+        self.end = end
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (str(self),)  # as of ChannelEnded
 
 
 class ProcessKilled(InterprocError):
