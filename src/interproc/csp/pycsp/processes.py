@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
-from ...errors import ChannelPoison, ChannelRetire
+from ...errors import ChannelPoison, ChannelRetire, Deadlock
 from ..composition import Composition
 from ..process import Description, ProcessType
 from ..spawning import Spawn as _spawn
@@ -225,9 +225,11 @@ def _run(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], 
         for end in ends_in([args, kwargs]):
             end.poison()
         record.join_spawned()
-    except BaseException:
+    except BaseException as error:
         for end in ends_in([args, kwargs]):
             end.poison()
+        if isinstance(error, Deadlock):
+            vars(error)["end"] = None  # it would travel with the error, and cannot any more
         raise
     return value
 
