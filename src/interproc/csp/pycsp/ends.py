@@ -51,7 +51,9 @@ def _below(base: _Base[Any], side: int) -> Any:
     """An end of the channel below, though that may have ended: its use tells."""
     _, index, generation, _ = base._identity()
     kind = _Writes if side == _WRITES else _Reads
-    return _core._rebuild_handle(kind, base.arena, index, generation, side, None)
+    return _core._rebuild_handle(  # type: ignore[attr-defined]  # as unpickling does, which asks nothing
+        kind, base.arena, index, generation, side, None
+    )
 
 
 # What holds both sides of the channels that were made here. It is not in the channel, where a process that is

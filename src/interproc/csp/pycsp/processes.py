@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
-from ...errors import ChannelPoison, ChannelRetire, Deadlock
+from ...errors import ChannelPoison, ChannelRetire
 from ..composition import Composition
 from ..process import Description, ProcessType
 from ..spawning import Spawn as _spawn
@@ -159,7 +159,8 @@ class MultiProcess(Process):
         if self._running is not None:
             raise RuntimeError(f"{self.name} was started before: a process runs once")
         self._running = ()
-        return ProcessType(_run, "process", self.name)(self.fn, self.args, self.kwargs, self.id)
+        maker: ProcessType[..., Any] = ProcessType(_run, "process", self.name)
+        return maker(self.fn, self.args, self.kwargs, self.id)
 
 
 class _Shared(Description[Any]):
@@ -225,11 +226,9 @@ def _run(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], 
         for end in ends_in([args, kwargs]):
             end.poison()
         record.join_spawned()
-    except BaseException as error:
+    except BaseException:
         for end in ends_in([args, kwargs]):
             end.poison()
-        if isinstance(error, Deadlock):
-            vars(error)["end"] = None  # it would travel with the error, and cannot any more
         raise
     return value
 
