@@ -321,7 +321,8 @@ ip_status ip_object_release(ip_arena *arena, ip_id id, unsigned end) {
     uint64_t kind = 0;
     IP_TRY(take(arena));
     ip_status status = find_and_let_go(arena, id, end, &object);
-    if (status == IP_OK && ip_get(&object->kind, &kind)) wake_all(arena, object, (int)(kind & 0xFF));
+    bool told = status == IP_OK && ip_get(&object->kind, &kind);
+    if (told && ((kind & 0xFF) != IP_CHANNEL || end != IP_KEEPS)) wake_all(arena, object, (int)(kind & 0xFF));
     IP_TRY(ip_journal_conclude(arena, status));
     return after_letting_go(arena, id);
 }
