@@ -192,6 +192,8 @@ RUNS = [(name, "spawn") for name in EXAMPLES] + [
 
 def test_every_example_is_tested() -> None:
     assert set(EXAMPLES) == set(PRINTS)
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\]\(csp/(\w+)\.py\)", readme)) == set(EXAMPLES)
     for name in EXAMPLES:
         assert f"def test_{name}(" in Path(__file__).read_text()
 
