@@ -5,6 +5,7 @@
 #   make test-all   the same on each of Python 3.11, 3.12 and 3.13 that this machine has
 #   make lint       ruff, mypy --strict, compiler warnings, and whether meson.build lists every source
 #   make sanitize   the core's tests under ASan+UBSan and under TSan
+#   make model      check the model of rendezvous and choice (core/model) exhaustively, with spin; ARGS=again: only what is called so
 #   make bench      run the benchmarks and write benchmarks/RESULTS.md
 #   make clean      remove all that these made
 #
@@ -31,7 +32,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Which interpreter PYTHON is, asked only by what needs the environment.
 PYTHON_IS = $(shell $(PYTHON) -c 'import sys; print(sys.version, sys.base_prefix)' 2>/dev/null)
 
-.PHONY: tour test test-all core-tests lint sanitize bench clean FORCE
+.PHONY: tour test test-all core-tests lint sanitize model bench clean FORCE
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -59,6 +60,9 @@ sanitize:
 	@status=0; for flavour in asan tsan; do \
 		$(MAKE) --no-print-directory -C tests/core FLAVOUR=$$flavour || status=1; \
 	done; exit $$status
+
+model:
+	@scripts/need-spin.sh && core/model/run.sh $(ARGS)
 
 bench: $(STAMPS)/package $(STAMPS)/bench
 	$(BIN)/python -m benchmarks $(ARGS)

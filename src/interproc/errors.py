@@ -113,7 +113,7 @@ class ChannelEnded(InterprocError):
         end: the end that was used, or None.
     """
 
-    def __init__(self, message: str, end: object = None) -> None:
+    def __init__(self, message: str = "", end: object = None) -> None:
         super().__init__(message)
         self.end = end
 

@@ -113,6 +113,16 @@ def test_what_a_full_buffer_does(policy: int, left: list[int], nothing_left: Non
         w.send(i)  # and what lies in it is freed with it
 
 
+def test_a_full_buffer_has_a_time_limit() -> None:
+    r, w = fresh(1)
+    w.send(1)
+    with pytest.raises(TimeoutError, match="the buffer of channel 'c' was full"):
+        w.send(2, NEVER)
+    assert r.recv(SOON) == 1
+    with pytest.raises(TimeoutError):
+        r.recv(0)
+
+
 def test_an_unbounded_buffer() -> None:
     r, w = fresh(-1)
     for i in range(5000):
@@ -163,7 +173,7 @@ def test_poison_ends_every_wait_and_names_the_end(capacity: int) -> None:
     assert w.ended == "poisoned" and r.ended is None
     assert channel.look()["poisoned"]
     with pytest.raises(ChannelPoison):
-        channel.end(1).send(1)
+        channel.end(1)
 
 
 @pytest.mark.parametrize("capacity", [0, 2])

@@ -55,7 +55,10 @@ def test_parties_are_described() -> None:
     assert found[other.name]["id"] == other.id
     other.use()
     assert Party.current() is other
+    other.close()
+    assert Party.current() not in (other, me)
     me.use()
+    assert Party.current() is me
 
 
 def test_the_note_of_a_long_wait_names_the_line() -> None:
@@ -113,6 +116,8 @@ def test_a_choice_in_steps(loop: Loop) -> None:
     assert not task.waiting
     assert task.offer([a[0], b[0]]) is None
     assert task.waiting and task.settle() is False
+    with pytest.raises(HandleError, match="cannot be closed"):
+        task.close()
     with pytest.raises(HandleError, match="offers out"):
         task.offer([a[0]])
     a[1].send("hello", SOON)

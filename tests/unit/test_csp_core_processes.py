@@ -130,6 +130,8 @@ def test_the_party_of_a_child_is_its_own(forks: Crew) -> None:
 
     def child() -> None:
         assert Party.current() is not mine
+        with pytest.raises(HandleError, match="has forked"):
+            mine.use()
         names.put((Party.current().name, os.getpid()))
 
     forks.join(forks.start(child))

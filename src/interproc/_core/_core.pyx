@@ -44,6 +44,7 @@ include "party.pxi"         # Party: who takes part in communications
 include "channel.pxi"       # Channel
 include "end.pxi"           # End
 include "barrier.pxi"       # Barrier, Enrolment
-include "choose.pxi"        # waiting, choices
+include "attempt.pxi"       # looking, offering, waiting
+include "choose.pxi"        # choices
 include "stuck.pxi"         # deadlocks
 include "visit.pxi"         # looking at an arena from outside

@@ -70,6 +70,8 @@ cdef class Channel(Handle):
         end = kind.__new__(kind)
         end._attach(self.arena, self.c_id.index, self.c_id.generation, side)
         end._make_ready()
+        if ip_channel_open_for(self.object, self.channel, side) == IP_POISONED:
+            raise end._told(IP_POISONED)
         return end
 
     def look(self):

@@ -1,4 +1,4 @@
-# end.pxi: the ends of channels. A communication that need not wait is made here; what waits, in choose.pxi.
+# end.pxi: the ends of channels. A communication that need not wait is made here; what waits, in attempt.pxi.
 
 
 @cython.no_gc_clear

@@ -33,6 +33,7 @@ cdef class Party(Handle):
     cdef Party bell             # of the event loop whose task it is
     cdef Party inner            # of the same thread, while this one waits: a signal handler may communicate
     cdef bint is_inner
+    cdef uint64_t forks         # of the process that made it
     cdef _Attempt attempt       # what it is at
     cdef _Attempt single        # for communications at one end
     cdef uint64_t wish          # mode bits that set_mode() has asked for
@@ -71,10 +72,22 @@ cdef class Party(Handle):
     def use(self):
         """From now on this is the party of this thread."""
         global ip_my_party
-        self._check()
+        self._check_mine()
         self._is_here()
         ip_my_party = <PyObject *>self
         _parties[self.thread, self.arena.uid] = self
+
+    cdef int _check_mine(self) except -1:
+        self._check()
+        if self.forks != _forks:
+            raise _errors.HandleError(f"{self!r} is that of the process that has forked; this one has its own: Party.current()")
+        return 0
+
+    def close(self):
+        """It takes part no more. HandleError while it waits."""
+        if self.attempt is not None and self.forks == _forks:
+            raise _errors.HandleError(f"{self!r} waits, and cannot be closed")
+        Handle.close(self)
 
     cdef int _is_here(self) except -1:
         cdef unsigned long thread = _threading.get_ident()
@@ -86,7 +99,7 @@ cdef class Party(Handle):
     def describe(self, bytes card, parent=0):
         """Tells others about it: the card, at most 4096 bytes, and the `name` of the party that started it (0: nobody)."""
         cdef int status
-        self._check()
+        self._check_mine()
         status = ip_party_set_card(&self.arena.c, self.party, PyBytes_AS_STRING(card), len(card))
         if status:
             raise _error(status, self.arena, f"describing {self!r} in {len(card)} bytes (at most {IP_CARD_MAX})")
@@ -94,7 +107,7 @@ cdef class Party(Handle):
 
     def set_note(self, str text):
         """Tells others what it does just now: as much of the text as fits 232 bytes. Forgotten at its next wait."""
-        self._check()
+        self._check_mine()
         self._note(text)
 
     cdef int _note(self, str text) except -1:
@@ -118,7 +131,7 @@ cdef class Party(Handle):
 
     def set_mode(self, bint timed, bint outside):
         """Of a task: whether its offers have a time limit, and whether it waits for other things, too. Also while they are out."""
-        self._check()
+        self._check_mine()
         self.wish = (IP_TIMED if timed else 0) | (IP_OUTSIDE if outside else 0)
         self._set_mode(self.wish | (IP_CROWD if _crowd() else 0))
 
@@ -127,12 +140,12 @@ cdef class Party(Handle):
         """Whether its offers are out, and nothing has come of them."""
         cdef int phase
         cdef unsigned guard
-        return self.party != NULL and ip_party_state(self.party, &phase, &guard) == IP_OK and phase == IP_PARTY_WAITING
+        return self.party != NULL and not self.closed and ip_party_state(self.party, &phase, &guard) == IP_OK and phase == IP_PARTY_WAITING
 
     def poke(self):
         """Ends its wait, if it waits: it looks again."""
         cdef int status
-        self._check()
+        self._check_mine()
         status = ip_party_poke(&self.arena.c, self.c_id)
         if status:
             raise _error(status, self.arena, f"poking {self!r}")
@@ -141,7 +154,7 @@ cdef class Party(Handle):
         """From now on it waits for the end of as many that it has started, until joined()."""
         cdef _Attempt attempt = _Attempt.__new__(_Attempt)
         cdef int status
-        self._check()
+        self._check_mine()
         if self.attempt is not None:
             raise _errors.HandleError(f"{self!r} waits already")
         status = ip_party_join(&self.arena.c, self.party, children)
@@ -155,7 +168,7 @@ cdef class Party(Handle):
         cdef _Attempt attempt = self.attempt
         if attempt is None or not attempt.out or attempt.n:
             return None
-        self._check()
+        self._check_mine()
         try:
             if attempt._withdraw() == IP_STUCK:
                 return attempt.value
@@ -172,11 +185,11 @@ cdef class Party(Handle):
         cdef cbool slept = False, done = False
         quiet_thread()
         while True:
-            self._check()
+            self._check_mine()
             with nogil:
                 done = ip_party_wait_bell(self.party, last, deadline, &slept)
             PyErr_CheckSignals()
-            self._check()
+            self._check_mine()
             if done or (deadline != UINT64_MAX and ip_now_ns() >= deadline):
                 if not ip_get(&self.party.rung, &rung):
                     raise _error(IP_CORRUPT, self.arena, "waiting for a bell")
@@ -189,7 +202,7 @@ cdef class Party(Handle):
         and settle() is due once the loop's bell has rung, or the waker was called. Raises as choose()."""
         cdef _Attempt attempt
         cdef int status
-        self._check()
+        self._check_mine()
         if self.attempt is not None:
             raise _errors.HandleError(f"{self!r} has offers out already: settle() or withdraw() them")
         attempt = _attempt(guards, values, first)
@@ -216,7 +229,7 @@ cdef class Party(Handle):
         cdef int status = IP_AGAIN
         if attempt is None:
             return None
-        self._check()
+        self._check_mine()
         try:
             status = attempt._settle()
         finally:
@@ -232,7 +245,7 @@ cdef class Party(Handle):
         cdef int status = IP_AGAIN
         if attempt is None:
             return None
-        self._check()
+        self._check_mine()
         try:
             status = attempt._withdraw()
         finally:
@@ -242,7 +255,7 @@ cdef class Party(Handle):
     def tend(self):
         """What somebody has to do for the offers of a task every 40 ms: notices the dead, buffers, and deadlocks."""
         cdef _Attempt attempt = self.attempt
-        if attempt is None or not attempt.out or self.closed:
+        if attempt is None or not attempt.out or self.closed or self.forks != _forks:
             return
         attempt._bury_dead()
         if attempt._any_ended() or attempt._any_ready():
@@ -261,6 +274,7 @@ cdef Party _new_party(object cls, Arena arena, Party bell):
     status = ip_party_of(&arena.c, party.object, &party.party)
     if status:
         raise _error(status, arena, "making a party")
+    party.forks = _forks
     party._is_here()
     if bell is not None:
         party.bell = bell
@@ -274,7 +288,7 @@ cdef inline Party _party_of(Arena arena):
     cdef Party party
     if ip_my_party != NULL:
         party = <Party>ip_my_party
-        if party.arena is arena and party.attempt is None:
+        if party.arena is arena and party.attempt is None and not party.closed:
             return party
     return _find_party(arena)
 
@@ -286,7 +300,7 @@ cdef Party _find_party(Arena arena):
     cdef Party mine = None
     if ip_my_party != NULL:
         mine = <Party>ip_my_party
-    if party is None or mine is None:   # with none at hand this is a new thread, whatever another of its number had
+    if party is None or party.closed or mine is None:   # with none at hand this is a new thread, whatever another of its number had
         _forget_threads(thread if mine is None else 0)
         party = _parties[thread, arena.uid] = _new_party(Party, arena, None)
     ip_my_party = <PyObject *>party

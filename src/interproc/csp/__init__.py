@@ -35,7 +35,7 @@ from .channels import (
 from .choice import Choice, aselect, aselecting, select, selecting
 from .composition import Composition, Parallel, Results, Sequence
 from .failures import ProcessFailed
-from .guards import Exited, Received, Selected, Sent, Skipped, Synced, TimedOut, after, skip
+from .guards import Exited, Ready, Received, Selected, Sent, Skipped, Synced, TimedOut, after, skip
 from .process import Description, process
 from .spawning import Spawn, Spawned
 
@@ -65,6 +65,7 @@ __all__ = [
     "ProcessFailed",
     "ProcessKilled",
     "Reader",
+    "Ready",
     "Received",
     "Results",
     "Selected",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import signal
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import ChannelPoison, ChannelRetire, InterprocError, ProcessKilled
@@ -103,15 +103,19 @@ class RemoteTraceback(Exception):
 class Parcel:
     """An exception on its way to who started its process; it arrives, or a substitute with its text."""
 
-    def __init__(self, error: BaseException, dumps: Any) -> None:
+    def __init__(self, error: BaseException, *ways: Callable[[object], bytes]) -> None:
+        """`ways` to pickle it, the first that does being taken."""
         self.text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         self.line = "".join(traceback.format_exception_only(type(error), error)).strip()
-        self.pickled: bytes | None
-        try:
-            self.pickled = dumps(error)
-            pickle.loads(self.pickled)  # many an exception's __init__ does not take what its args are
-        except Exception:
-            self.pickled = None
+        self.pickled: bytes | None = None
+        for dumps in ways:
+            try:
+                pickled = dumps(error)
+                pickle.loads(pickled)  # many an exception's __init__ does not take what its args are
+            except Exception:
+                continue
+            self.pickled = pickled
+            break
 
     def open(self) -> BaseException:
         """The exception, with its traceback there as the cause."""

@@ -58,7 +58,7 @@ def start_process(leaf: Leaf, keeper: Keeper, interruptible: bool) -> list[Any]:
         resource_tracker.ensure_running()  # its start would let signals in again
         context = _default_context.get_context(method)
         member = context.Process(target=_main, args=(job,), name=description.name)
-        with without_interrupt():  # in which that may have let it
+        with travel.main_as_it_is(), without_interrupt():  # in which that may have let it
             member.start()
         leaf.watched = member.sentinel
         if method == "spawn":  # whose sentinel is inherited by the children that it forks
@@ -283,7 +283,7 @@ def _deliver(job: _Job, settled: Settled) -> bool:
             outcome.error = error
             outcome.value = None
     try:
-        job.box.put((job.run, job.number, "failed", Parcel(outcome.error, travel.dumps)))
+        job.box.put((job.run, job.number, "failed", Parcel(outcome.error, pickle.dumps, travel.dumps)))
     except Exception:  # there is no room for the text, or for anything
         small = ProcessFailed(f"{type(outcome.error).__name__}, and no memory to tell more")
         job.box.put((job.run, job.number, "failed", Parcel(small, pickle.dumps)))

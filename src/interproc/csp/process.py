@@ -60,6 +60,7 @@ class ProcessType(Generic[P, R]):
         self.task = task
         self.name: str = name or getattr(body, "__name__", None) or type(body).__name__
         functools.update_wrapper(self, body, updated=())
+        self.__qualname__ = getattr(body, "__qualname__", self.name)  # a functools.partial has none
         self.body = body
         self._signature: inspect.Signature | None = None
         self.kind: Kind = "task" if self.is_async else "process"

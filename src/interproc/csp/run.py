@@ -265,9 +265,10 @@ class Run:
 
     # ---- what has come of it
 
-    def failures(self) -> list[BaseException]:
-        """Of those that have ended, in order."""
-        return [leaf.outcome.error for leaf in self.leaves if leaf.outcome is not None and leaf.outcome.error]
+    def failures(self, quiet: bool = False) -> list[BaseException]:
+        """Of those that have ended, in order; `quiet`: without those that Ctrl-C has ended."""
+        ended = [leaf.outcome for leaf in self.leaves if leaf.outcome is not None]
+        return [end.error for end in ended if end.error is not None and not (quiet and end.interrupted)]
 
     def results(self) -> list[Any]:
         """What all have returned. Raises ExceptionGroup if some have failed."""

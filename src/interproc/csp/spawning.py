@@ -211,6 +211,16 @@ class _Task:
             driving.begin(self.run)
 
     def wait(self, timeout: float | None) -> bool:
+        """Whether it is over. What is raised here stops it, and then nobody has to be told how it ended."""
+        try:
+            over = self._wait(timeout)
+        except BaseException as error:
+            self.joined = self.joined or not isinstance(error, Exception)
+            raise
+        self.joined = self.joined or over
+        return over
+
+    def _wait(self, timeout: float | None) -> bool:
         deadline = None if timeout is None else time.monotonic() + timeout
         if self._errand is None:
             if not self._lock.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
@@ -218,17 +228,13 @@ class _Task:
             try:
                 if self._errand is None:
                     left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                    over = self.run.over or driving.drive(self.run, left)
-                    self.joined = self.joined or over
-                    return over
+                    return self.run.over or driving.drive(self.run, left)
             finally:
                 self._lock.release()
         if self._errand.loop is running_loop():
             raise RuntimeError("this would wait for the event loop that it keeps from running: await it")
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        over = self._errand.wait(left)
-        self.joined = self.joined or over
-        return over
+        return self._errand.wait(left)
 
     def in_loop(self, loop: asyncio.AbstractEventLoop) -> Errand:
         """From now on a task drives it, in this loop unless that is so already."""
@@ -260,7 +266,7 @@ class _Task:
 
     def report(self) -> None:
         """Nobody has joined it: tell at least the user."""
-        failed = None if self.joined else self.run.failures()
+        failed = [] if self.joined else self.run.failures(quiet=True)
         if failed:
             print("interproc: spawned, failed, and never joined:", file=sys.stderr)
             traceback.print_exception(group(failed, len(self.run.leaves)))

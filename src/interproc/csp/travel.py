@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import io
+import os
 import pickle
 import sys
 import types
@@ -154,9 +155,25 @@ def in_main(obj: object) -> bool:
 
 
 def main_is_a_file() -> bool:
-    """Not so in the REPL, in a notebook, and of `python -c`."""
+    """Not so in the REPL, in a notebook, of `python -c`, and of a program that is read from a pipe."""
     main = sys.modules["__main__"]
-    return getattr(main, "__spec__", None) is not None or getattr(main, "__file__", None) is not None
+    file = getattr(main, "__file__", None)
+    return getattr(main, "__spec__", None) is not None or (file is not None and os.path.exists(file))
+
+
+@contextlib.contextmanager
+def main_as_it_is() -> Iterator[None]:
+    """What is started afresh within the block does not look for the file "<stdin>"."""
+    main = sys.modules["__main__"]
+    if hasattr(main, "__file__") and not main_is_a_file():
+        file = main.__file__
+        del main.__file__
+        try:
+            yield
+        finally:
+            main.__file__ = file
+    else:
+        yield
 
 
 def looked_up(module: object, qualname: str) -> object:
