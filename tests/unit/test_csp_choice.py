@@ -33,6 +33,7 @@ from interproc.csp import (
     Sent,
     SkipGuard,
     Skipped,
+    Spawn,
     Synced,
     TimedOut,
     TimeoutGuard,
@@ -40,6 +41,7 @@ from interproc.csp import (
     after,
     choice,
     poison,
+    process,
     retire,
     select,
     selecting,
@@ -287,22 +289,65 @@ def test_priority() -> None:
 # ---- how channels end ----
 
 
-def test_a_retired_end_raises_and_is_named() -> None:
+def test_a_retired_end_drops_out_and_the_last_raises() -> None:
+    _, a, a_out = pair()
+    _, b, b_out = pair(buffer=1)
+    b_out.send(1)
+    retire(a_out)
+    assert select(a, b, timeout=SOON) == Received(b, 1, 1)
+    with pytest.raises(TimeoutError):
+        select(a, b, timeout=NEVER)
+    assert isinstance(select(a, b, after(NEVER)), TimedOut)
+    retire(b_out)
+    with pytest.raises(ChannelRetire) as raised:
+        select(a, b, after(LONG), skip())
+    assert raised.value.end in (a, b)
+
+
+def test_a_retired_writer_drops_out_and_the_last_raises() -> None:
+    _, a, _a_out = pair()
+    _, b, b_out = pair()
+    retire(b)
+    with pytest.raises(TimeoutError):
+        select(a, (b_out, 1), timeout=NEVER)
+    with pytest.raises(ChannelRetire) as raised:
+        select((b_out, 1), after(LONG))
+    assert raised.value.end is b_out
+
+
+def test_a_choice_remembers_which_have_retired() -> None:
+    pairs = [pair(buffer=1) for _ in range(3)]
+    both = Choice(*(inp for _, inp, _ in pairs))
+    for k in (1, 0, 2):
+        pairs[k][2].send(k)
+        retire(pairs[k][2])
+    assert sorted(both.select(SOON).index for _ in range(3)) == [0, 1, 2]
+    for _ in range(2):
+        with pytest.raises(ChannelRetire):
+            both.select(SOON)
+
+
+def test_a_strict_choice_raises_at_once() -> None:
     _, a, _a_out = pair()
     _, b, b_out = pair()
     retire(b_out)
     with pytest.raises(ChannelRetire) as raised:
-        select(a, b)
+        Choice(a, b, strict=True).select(SOON)
     assert raised.value.end is b
+    for select_as_pycsp in (AltSelect, FairSelect, PriSelect):
+        with pytest.raises(ChannelRetire):
+            select_as_pycsp(InputGuard(a), InputGuard(b))
 
 
-def test_a_retired_writer_raises_and_is_named() -> None:
-    _, a, _a_out = pair()
+def test_a_time_limit_is_kept_while_guards_drop_out() -> None:
+    channel, a, a_out = pair()
     _, b, b_out = pair()
-    retire(b)
-    with pytest.raises(ChannelRetire) as raised:
-        select(a, (b_out, 1))
-    assert raised.value.end is b_out
+    choosing = started(select, a, b, timeout=SOON)
+    readers_wait(channel)
+    retire(a_out)
+    assert not choosing.done()
+    b_out.send("b", SOON)
+    assert got(choosing) == Received(b, "b", 1)
 
 
 def test_poison_during_a_select() -> None:
@@ -319,13 +364,15 @@ def test_poison_during_a_select() -> None:
 
 def test_retirement_during_a_select() -> None:
     a_channel, a, a_out = pair()
-    _, b, _b_out = pair()
+    _, b, b_out = pair()
     choosing = started(select, a, b)
     readers_wait(a_channel)
     retire(a_out)
+    assert not choosing.done()
+    retire(b_out)
     with pytest.raises(ChannelRetire) as raised:
         got(choosing)
-    assert raised.value.end is a
+    assert raised.value.end is b
 
 
 def test_a_loop_ends_when_all_have_retired() -> None:
@@ -422,8 +469,10 @@ def test_a_queue_that_was_shut_down() -> None:
     queue.put(1)
     queue.shutdown()
     assert select(queue, inp, timeout=SOON).value == 1
+    with pytest.raises(TimeoutError):
+        select(queue, inp, timeout=NEVER)
     with pytest.raises(ShutDown) as raised:
-        select(queue, inp, timeout=SOON)
+        select(queue, after(LONG))
     assert raised.value.end is queue  # type: ignore[attr-defined]
     sending = started(lambda: [out.send(2), retire(out)])
     assert [event.value for event in selecting(queue, inp, timeout=SOON)] == [2]
@@ -437,8 +486,10 @@ def test_connections() -> None:
     b.send({"x": 1})
     assert got(choosing) == Received(a, {"x": 1}, 1)
     b.close()
+    with pytest.raises(TimeoutError):
+        select(inp, a, timeout=NEVER)
     with pytest.raises(EOFError) as raised:
-        select(inp, a, timeout=SOON)
+        select(a, timeout=SOON)
     assert raised.value.end is a  # type: ignore[attr-defined]
     assert list(selecting(a)) == []
 
@@ -511,6 +562,24 @@ def test_a_process(crew: Crew, beside: bool) -> None:
     assert event == Exited(child, 3, len(guards) - 1)
     assert select(*guards, timeout=SOON) == event  # it stays so
     assert list(selecting(child, timeout=SOON)) == [Exited(child, 3, 0)]
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_what_was_spawned(kind: Any) -> None:
+    _, inp, out = pair()
+    _, mine, theirs = pair()
+    spawned = Spawn(process(doubles, kind=kind)(mine, out))
+    assert isinstance(select(spawned, after(NEVER)), TimedOut)
+    theirs.send(4, SOON)
+    assert select(inp, spawned, timeout=SOON) == Received(inp, 8, 0)
+    assert select(spawned, inp, timeout=SOON) == Exited(spawned, None, 0)
+    assert spawned.result(SOON) == 8
+
+
+def doubles(inp: Reader[int], out: Writer[int]) -> int:
+    value = 2 * inp.recv()
+    out.send(value)
+    return value
 
 
 def test_outside_and_channels_take_turns() -> None:

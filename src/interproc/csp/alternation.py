@@ -197,7 +197,7 @@ class Alternation:
                 self._guards.extend(_guard(guard, action) for guard, action in item.items())
             else:
                 self._guards.append(_guard(*item) if isinstance(item, tuple) else _guard(item))
-        self._choice = Choice(*(guard.guard for guard in self._guards), priority=ensurePriority)
+        self._choice = Choice(*(guard.guard for guard in self._guards), priority=ensurePriority, strict=True)
 
     def select(self) -> tuple[Any, Any]:
         """Chooses, and returns the end (or the TimeoutGuard, or SkipGuard) and what was received, or None."""

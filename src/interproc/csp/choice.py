@@ -35,6 +35,14 @@ __all__ = ["Choice", "aselect", "aselecting", "select", "selecting"]
 
 _random = random.random
 
+# What says that a guard, its `end`, cannot come true any more.
+_ENDINGS = (ChannelRetire, ShutDown, EOFError)
+
+
+def _left(deadline: float | None) -> float | None:
+    """Seconds until then, or 0."""
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
 
 class Choice:
     """A choice among the same guards, made as often as one likes; select() makes one and uses it once.
@@ -42,6 +50,9 @@ class Choice:
     Fair: the guard that was chosen is the last to be looked at the next time. With `priority` the first guard
     that is ready is chosen. Where a guard stands that is not wanted at the moment can be None: `inp if room
     else None`.
+
+    A guard whose channel has retired drops out, for good, as long as others are left (time limits are none);
+    with `strict` the first that has retired is raised.
 
     Raises:
         TypeError: something is no guard.
@@ -56,13 +67,15 @@ class Choice:
         "_priority",
         "_skip",
         "_sources",
+        "_strict",
         "_values",
         "guards",
     )
 
-    def __init__(self, *guards: Guard, priority: bool = False) -> None:
+    def __init__(self, *guards: Guard, priority: bool = False, strict: bool = False) -> None:
         self.guards = guards
         self._priority = priority
+        self._strict = strict
         self._ends: Sequence[Any] = guards
         self._values: list[object] | None = None  # what the ends send
         self._places: Sequence[int] = range(len(guards))  # of the ends, among the guards
@@ -101,22 +114,32 @@ class Choice:
     def select(self, timeout: float | None = None) -> Selected:
         """Waits until one of the guards comes true; see the function select()."""
         seconds, over = self._time(timeout)
-        if not self._sources and self._ends:
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while True:
             try:
+                if self._sources or not self._ends:
+                    return self._select_mixed(deadline, over, timeout)
                 at, value = _core.choose(self._ends, self._values, self._turn(), seconds)
+                return self._chosen(at, value)
             except TimeoutError:
                 return self._over(over, timeout)
-            return self._chosen(at, value)
+            except _ENDINGS as error:
+                if not self._drop(error):
+                    raise
+            seconds = _left(deadline)
+
+    def _select_mixed(self, deadline: float | None, over: int | None, timeout: float | None) -> Selected:
+        """With guards that are no ends of channels, or no others than time limits."""
         if not self._sources:
-            time.sleep(threading.TIMEOUT_MAX if seconds is None else min(seconds, threading.TIMEOUT_MAX))
+            left = _left(deadline)
+            time.sleep(threading.TIMEOUT_MAX if left is None else min(left, threading.TIMEOUT_MAX))
             return self._over(over, timeout)
-        deadline = None if seconds is None else time.monotonic() + seconds
         while True:
             chosen = self._scan()
             if chosen is not None:
                 return chosen
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
+            left = _left(deadline)
+            if left == 0:
                 return self._over(over, timeout)
             if not self._ends:
                 wait_readable(self._descriptors(), left)
@@ -133,22 +156,33 @@ class Choice:
     async def aselect(self, timeout: float | None = None) -> Selected:
         """The same for a task; see the function aselect()."""
         seconds, over = self._time(timeout)
-        if not self._sources and self._ends:
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while True:
             try:
+                if self._sources or not self._ends:
+                    return await self._aselect_mixed(deadline, over, timeout)
                 at, value = await tasks.choose(self._ends, self._values, self._turn(), seconds)
+                return self._chosen(at, value)
             except TimeoutError:
                 return self._over(over, timeout)
-            return self._chosen(at, value)
+            except _ENDINGS as error:
+                if not self._drop(error):
+                    raise
+            seconds = _left(deadline)
+
+    async def _aselect_mixed(
+        self, deadline: float | None, over: int | None, timeout: float | None
+    ) -> Selected:
         if not self._sources:
-            await asyncio.sleep(threading.TIMEOUT_MAX if seconds is None else seconds)
+            left = _left(deadline)
+            await asyncio.sleep(threading.TIMEOUT_MAX if left is None else left)
             return self._over(over, timeout)
-        deadline = None if seconds is None else time.monotonic() + seconds
         while True:
             chosen = self._scan()
             if chosen is not None:
                 return chosen
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
+            left = _left(deadline)
+            if left == 0:
                 return self._over(over, timeout)
             with Watch(self._descriptors()) as watch:
                 try:
@@ -157,6 +191,26 @@ class Choice:
                     continue
             if got is not None:
                 return self._chosen(*got)
+
+    def _drop(self, error: BaseException) -> bool:
+        """Goes on without the guard that has ended. False: it is the last, or this is strict."""
+        end = getattr(error, "end", None)
+        return not self._strict and end is not None and self.drop(end)
+
+    def drop(self, end: object) -> bool:
+        """Goes on without the guards of this end, Queue or what it is. False: none would be left."""
+        kept = [at for at, other in enumerate(self._ends) if other is not end]
+        sources = {place: source for place, source in self._sources.items() if self.guards[place] is not end}
+        if not kept and not sources:
+            return False
+        if len(kept) == len(self._ends) and len(sources) == len(self._sources):
+            return False
+        values, places = self._values, self._places
+        self._ends = [self._ends[at] for at in kept]
+        self._values = None if values is None else [values[at] for at in kept]
+        self._places = [places[at] for at in kept]
+        self._sources = sources
+        return True
 
     def _time(self, timeout: float | None) -> tuple[float | None, int | None]:
         """How long to wait, and the place of the guard that comes true then (None: `timeout` is over)."""
@@ -253,9 +307,10 @@ def select(*guards: Guard, priority: bool = False, timeout: float | None = None)
 
     Raises:
         TimeoutError: none came true within `timeout` seconds. (after() is for those who go on then.)
-        ChannelPoison, ChannelRetire: of a guard that is looked at; `end` of the exception is that end. As
-        with
-            `end` do ShutDown of a Queue and EOFError of a Connection. selecting() goes on with the others.
+        ChannelPoison: a channel among them was poisoned; `end` of the exception is its end here.
+        ChannelRetire: all have retired; `end` is the last. (One that has retired drops out as long as there
+            are others; time limits do not count. So do a Queue that was shut down and is empty, and a
+            Connection at its end; as the last they raise ShutDown or EOFError, which have `end`, too.)
         Deadlock: nobody is left who could make any of them come true.
         TypeError, ValueError: as Choice.
     """
@@ -272,62 +327,44 @@ async def aselect(*guards: Guard, priority: bool = False, timeout: float | None 
 
 
 class _Loop:
-    """The guards of a selecting(), which become fewer."""
-
-    _ENDS = (ChannelRetire, ShutDown, EOFError)
+    """What selecting() and aselecting() have in common."""
 
     def __init__(self, guards: tuple[Guard, ...], priority: bool) -> None:
-        self.guards = list(guards)
-        self.priority = priority
         self.choice = Choice(*guards, priority=priority)
-        self.endless = not self._ending()
+        self.going = True
 
-    def _ending(self) -> bool:
-        """Whether there are guards that can end."""
-        lasting = (After, Skip, _core.Enrolment, type(None))
-        return any(not isinstance(guard, lasting) for guard in self.guards)
-
-    def drop(self, end: Any) -> bool:
-        """Goes on without what has ended. False: it is none of the guards."""
-        left = [
-            None if guard is end or (isinstance(guard, tuple) and guard[0] is end) else guard
-            for guard in self.guards
-        ]
-        if left == self.guards:
-            return False
-        self.guards = left
-        if self.going():
-            self.choice = Choice(*left, priority=self.priority)
-        return True
-
-    def going(self) -> bool:
-        return self.endless or self._ending()
+    def ended(self, error: BaseException) -> bool:
+        """Whether that is the last of the guards."""
+        end = getattr(error, "end", None)
+        return end is not None and any(
+            guard is end or (isinstance(guard, tuple) and guard[0] is end) for guard in self.choice.guards
+        )
 
     def seen(self, event: Selected) -> None:
         if isinstance(event, Exited):  # which happens once
-            self.drop(event.process)
+            self.going = self.choice.drop(event.process)
 
 
 def selecting(*guards: Guard, priority: bool = False, timeout: float | None = None) -> Iterator[Selected]:
     """`for event in selecting(a, b):` is a select in a loop, fair over its rounds, until all have ended.
 
     A reader or writer whose other side has retired drops out, and so do a Queue that was shut down and is
-    empty, a Connection at its end, and a process that has exited; with the last of these the loop ends.
-    Poison is raised. An output guard sends the same value each time; to send others, write a loop around
-    select().
+    empty, a Connection at its end, and a process that has exited; after the last guard that is no time limit
+    the loop ends. Poison is raised. An output guard sends the same value each time; to send others, write a
+    loop around select().
 
     Raises:
         TimeoutError: for `timeout` seconds nothing came true.
         ChannelPoison, Deadlock: as select().
     """
     loop = _Loop(guards, priority)
-    while loop.going():
+    while loop.going:
         try:
             event = loop.choice.select(timeout)
-        except loop._ENDS as error:
-            if not loop.drop(getattr(error, "end", None)):
+        except _ENDINGS as error:
+            if not loop.ended(error):
                 raise
-            continue
+            return
         loop.seen(event)
         yield event
 
@@ -337,12 +374,12 @@ async def aselecting(
 ) -> AsyncIterator[Selected]:
     """`async for event in aselecting(a, b):` is selecting() for a task."""
     loop = _Loop(guards, priority)
-    while loop.going():
+    while loop.going:
         try:
             event = await loop.choice.aselect(timeout)
-        except loop._ENDS as error:
-            if not loop.drop(getattr(error, "end", None)):
+        except _ENDINGS as error:
+            if not loop.ended(error):
                 raise
-            continue
+            return
         loop.seen(event)
         yield event

@@ -107,7 +107,7 @@ class Synced(_Event):
 
 @dataclass(slots=True)
 class Exited(_Event):
-    """A process has ended."""
+    """A process has ended, or all that a Spawn has started (which have no common exit code: None)."""
 
     process: Any
     exitcode: int | None
@@ -192,8 +192,6 @@ class _HasDescriptor(Protocol):
 class _HasSentinel(Protocol):
     @property
     def sentinel(self) -> int: ...
-    @property
-    def exitcode(self) -> int | None: ...
 
 
 Guard: TypeAlias = (
@@ -273,13 +271,16 @@ class _OfProcess:
         return int(self.process.sentinel)
 
     def take(self, index: int) -> Selected | None:
-        if self.process.exitcode is None:
-            if not readable(self.process.sentinel):
+        process = self.process
+        if not hasattr(process, "exitcode"):  # one that was spawned here, of several processes perhaps
+            return Exited(process, None, index) if readable(process.sentinel) else None
+        if process.exitcode is None:
+            if not readable(process.sentinel):
                 return None
-            self.process.join(1.0)  # it is on its last steps
-            if self.process.exitcode is None:
+            process.join(1.0)  # it is on its last steps
+            if process.exitcode is None:
                 return None
-        return Exited(self.process, self.process.exitcode, index)
+        return Exited(process, process.exitcode, index)
 
 
 class _OfDescriptor:
@@ -307,7 +308,7 @@ def source_of(guard: Any) -> Source:
         return _OfQueue(guard)
     if isinstance(guard, (_core.Connection, _TheirConnection)):
         return _OfConnection(guard)
-    if hasattr(guard, "sentinel") and hasattr(guard, "exitcode"):
+    if hasattr(guard, "sentinel"):
         return _OfProcess(guard)
     number = isinstance(guard, int) and not isinstance(guard, bool)
     if number or (hasattr(guard, "fileno") and not isinstance(guard, _core.End)):

@@ -163,9 +163,17 @@ class _Home:
         selector = getattr(loop, "_selector", None)
         if timers is None or ready is None or selector is None:
             return False
-        if ready or any(not timer.cancelled() for timer in timers) or len(selector.get_map()) > 1:
+        if any(not self._own(handle, loop) for handle in ready) or len(selector.get_map()) > 1:
+            return False
+        if any(not timer.cancelled() for timer in timers):
             return False
         return all(self._waits(task) for task in asyncio.all_tasks(loop))
+
+    def _own(self, handle: Any, loop: Any) -> bool:
+        """Whether this is no more than the wake-up by which the loop came to look after its waits."""
+        callback = getattr(handle, "_callback", None)
+        owner = getattr(callback, "__self__", None)
+        return owner is self or (owner is loop and callback == getattr(loop, "_read_from_self", None))
 
     def _waits(self, task: asyncio.Task[Any]) -> bool:
         seat = self.seats.get(task)
