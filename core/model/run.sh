@@ -83,11 +83,11 @@ unused() {
         FNR == 1 { inside = 0 }
         /^unreached in/ { inside = /proctype party/ }
         inside && match($0, /:[0-9]+, state [0-9]+, /) {
-            what = substr($0, RSTART + 1, RLENGTH - 3) ": " substr($0, RSTART + RLENGTH)
+            what = " " substr($0, RSTART + 1, RLENGTH - 3) ": " substr($0, RSTART + RLENGTH)
             if (what !~ /dead = /) count[what]++
         }
         END {
-            for (what in count) if (count[what] == nets) { print "FAILED no net comes to rendezvous.pmlh:" what; found = 1 }
+            for (what in count) if (count[what] == nets) { print "FAILED no net comes to line" what; found = 1 }
             exit !found
         }' "${logs[@]}"
 }
