@@ -201,11 +201,11 @@ ip_status ip_party_poke(ip_arena *arena, ip_id id) {
 }
 
 ip_status ip_party_join(ip_arena *arena, ip_party *party, uint64_t children) {
-    uint64_t state;
+    uint64_t state, mode;
     IP_TRY(ip_lock_take(arena, &arena->header->lock, IP_PATIENT));
-    ip_status status = ip_get(&party->state, &state) ? IP_OK : IP_CORRUPT;
+    ip_status status = ip_get(&party->state, &state) && ip_get(&party->mode, &mode) ? IP_OK : IP_CORRUPT;
     if (status == IP_OK) {
-        ip_set(&party->mode, IP_JOINING);
+        ip_set(&party->mode, IP_JOINING | (mode & IP_CROWD));
         ip_set(&party->children, children);
         ip_set(&party->guards, 0);
         ip_set(&party->state, ip_party_pack(IP_PARTY_WAITING, 0, ip_party_ticket(state) + 1));

@@ -109,7 +109,7 @@ ip_status ip_party_poke(ip_arena *arena, ip_id id);
 /* The same under the arena lock. */
 ip_status ip_party_poke_locked(ip_arena *arena, ip_party *party);
 
-/* WAITING for the end of `children` parties that it has started; ends by ip_choice_withdraw. */
+/* WAITING for the end of `children` parties that it has started; ends by ip_choice_withdraw. Of its mode IP_CROWD stays. */
 ip_status ip_party_join(ip_arena *arena, ip_party *party, uint64_t children);
 
 /* Text about the party, written by its process; reading copies and checks. IP_TOO_LONG. card: takes the arena lock. */

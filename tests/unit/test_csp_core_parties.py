@@ -86,7 +86,35 @@ def test_a_thread_with_the_number_of_an_ended_one_has_its_own_party() -> None:
         thread.join()
     assert len({name for _, name in found}) == 5
     living = [one["name"] for one in _core.parties()]
-    assert sum(name in living for _, name in found) <= 1
+    assert not any(name in living for _, name in found)  # a party goes with its thread
+
+
+def joins_beside_a_thread() -> None:
+    """In a child, which has no threads but these."""
+
+    def mode() -> set[str]:
+        return next(set(one["mode"]) for one in _core.parties() if one["name"] == party.name)
+
+    go = threading.Event()
+    thread = threading.Thread(target=go.wait, args=(SOON,))
+    party = Party.current()
+    thread.start()
+    assert party.joining(1)
+    assert mode() == {"joining", "crowd"} and party.waiting
+    with pytest.raises(HandleError, match="waits already"):
+        party.joining(1)
+    go.set()
+    thread.join()
+    party.tend()
+    assert mode() == {"joining"}
+    assert party.joined() is None
+    assert not party.waiting and party.joined() is None
+    assert not party.joining(2)
+    assert party.joined() is None
+
+
+def test_who_joins_is_told_whether_threads_may_act() -> None:
+    assert ended(fork_with([], joins_beside_a_thread)) == 0
 
 
 class Loop:

@@ -7,7 +7,12 @@ cdef extern from *:
     /* The party of this thread; owned by _parties. */
     static _Thread_local PyObject *ip_my_party;
     _Static_assert(IP_PARCEL_SCRATCH <= 2048, "an attempt has room for a parcel");
+    #if PY_VERSION_HEX < 0x030D0000
+    #define Py_IsFinalizing _Py_IsFinalizing
+    #endif
     """
+    bint Py_IsFinalizing() noexcept
+    unsigned long PyThread_get_thread_ident() noexcept
     PyObject *ip_my_party
 
 cdef enum:
@@ -15,13 +20,34 @@ cdef enum:
     CHECK_AFTER = 100000000     # ns: how often a process looks for deadlocks, at most
 
 cdef dict _parties = {}                     # (thread, uid of the arena) -> Party
+cdef object _here = _threading.local()      # its `leaver` goes with its thread
 cdef object _quiet = _weakref.WeakSet()     # threads that do nothing by themselves
 cdef object _tasks = _weakref.WeakSet()     # the parties of tasks
+cdef object _joiners = _weakref.WeakSet()   # those that wait for others' end
 cdef object _waker = None
 cdef uint64_t _checked_at = 0
 cdef object _check_deadlock = None          # interproc.csp.deadlock.check, once it is needed; False: there is none
 cdef bint _was_crowd = False
 cdef long _counted_at = -1
+cdef Py_ssize_t _counted = 0
+
+
+@cython.no_gc_clear
+cdef class _Leaver:
+    """When its thread ends, so do the parties of that: an idle one would be somebody who might yet act."""
+    cdef unsigned long thread
+    cdef uint64_t forks
+
+    def __dealloc__(self):
+        global ip_my_party, _counted_at
+        if self.forks != _forks or Py_IsFinalizing():
+            return
+        _counted_at = -1
+        if self.thread == PyThread_get_thread_ident():
+            ip_my_party = NULL
+        for key in list(_parties):
+            if key[0] == self.thread:
+                _parties.pop(key, None)
 
 
 cdef class Party(Handle):
@@ -76,6 +102,7 @@ cdef class Party(Handle):
         self._is_here()
         ip_my_party = <PyObject *>self
         _parties[self.thread, self.arena.uid] = self
+        _leave_with_thread()
 
     cdef int _check_mine(self) except -1:
         self._check()
@@ -90,7 +117,7 @@ cdef class Party(Handle):
         Handle.close(self)
 
     cdef int _is_here(self) except -1:
-        cdef unsigned long thread = _threading.get_ident()
+        cdef unsigned long thread = PyThread_get_thread_ident()
         if self.owner is None or self.thread != thread:
             self.thread = thread
             self.owner = _threading.current_thread()
@@ -151,17 +178,25 @@ cdef class Party(Handle):
             raise _error(status, self.arena, f"poking {self!r}")
 
     def joining(self, uint64_t children):
-        """From now on it waits for the end of as many that it has started, until joined()."""
+        """From now on it waits for the end of as many that it has started, until joined().
+
+        Returns whether there are threads that are no parties, which may act: then it is no part of a deadlock, until tend(), or
+        another's wait in this process, finds that there are none any more.
+        """
         cdef _Attempt attempt = _Attempt.__new__(_Attempt)
         cdef int status
         self._check_mine()
         if self.attempt is not None:
             raise _errors.HandleError(f"{self!r} waits already")
+        crowd = _crowd()
+        self._set_mode(IP_CROWD if crowd else 0)
         status = ip_party_join(&self.arena.c, self.party, children)
         if status:
             raise _error(status, self.arena, f"{self!r} is joining")
         attempt._begin(self)
         attempt.out = True
+        _joiners.add(self)
+        return crowd
 
     def joined(self):
         """It waits no more. The text of a deadlock that this wait was found to be part of, or None."""
@@ -169,6 +204,7 @@ cdef class Party(Handle):
         if attempt is None or not attempt.out or attempt.n:
             return None
         self._check_mine()
+        _joiners.discard(self)
         try:
             if attempt._withdraw() == IP_STUCK:
                 return attempt.value
@@ -253,9 +289,13 @@ cdef class Party(Handle):
         return None if status == IP_AGAIN else attempt._result(status, None)
 
     def tend(self):
-        """What somebody has to do for the offers of a task every 40 ms: notices the dead, buffers, and deadlocks."""
+        """What somebody has to do for the offers of a task every 40 ms: notices the dead, buffers, and deadlocks. Also of who joins."""
         cdef _Attempt attempt = self.attempt
         if attempt is None or not attempt.out or self.closed or self.forks != _forks:
+            return
+        if attempt.n == 0:
+            self._set_mode(IP_JOINING | (IP_CROWD if _crowd() else 0))
+            _look_for_deadlock(self.arena)
             return
         attempt._bury_dead()
         if attempt._any_ended() or attempt._any_ready():
@@ -295,7 +335,7 @@ cdef inline Party _party_of(Arena arena):
 
 cdef Party _find_party(Arena arena):
     global ip_my_party
-    cdef unsigned long thread = _threading.get_ident()
+    cdef unsigned long thread = PyThread_get_thread_ident()
     cdef Party party = _parties.get((thread, arena.uid))
     cdef Party mine = None
     if ip_my_party != NULL:
@@ -303,6 +343,7 @@ cdef Party _find_party(Arena arena):
     if party is None or party.closed or mine is None:   # with none at hand this is a new thread, whatever another of its number had
         _forget_threads(thread if mine is None else 0)
         party = _parties[thread, arena.uid] = _new_party(Party, arena, None)
+        _leave_with_thread()
     ip_my_party = <PyObject *>party
     while party.attempt is not None:
         if party.inner is None:
@@ -311,6 +352,16 @@ cdef Party _find_party(Arena arena):
             party.inner._set_mode(IP_LOOP)      # but for its own waits it is nobody who runs
         party = party.inner
     return party
+
+
+cdef int _leave_with_thread() except -1:
+    cdef _Leaver leaver = getattr(_here, "leaver", None)
+    if leaver is None or leaver.forks != _forks:
+        leaver = _Leaver.__new__(_Leaver)
+        leaver.thread = PyThread_get_thread_ident()
+        leaver.forks = _forks
+        _here.leaver = leaver
+    return 0
 
 
 cdef int _forget_threads(unsigned long reused) except -1:
@@ -324,12 +375,13 @@ cdef int _forget_threads(unsigned long reused) except -1:
 
 cdef int _forget_parties() except -1:
     """In a forked child: they were the parent's."""
-    global ip_my_party, _counted_at, _checked_at, _quiet, _tasks
+    global ip_my_party, _counted_at, _checked_at, _quiet, _tasks, _joiners
     ip_my_party = NULL
     _counted_at = -1
     _checked_at = 0
     _quiet = _weakref.WeakSet()
     _tasks = _weakref.WeakSet()
+    _joiners = _weakref.WeakSet()
     _parties.clear()
     return 0
 
@@ -340,19 +392,22 @@ def quiet_thread():
 
 
 cdef bint _crowd() except -1:
-    """Are there threads that are no parties? Such a thread may yet do anything. Looked at anew every few milliseconds."""
-    global _was_crowd, _counted_at
+    """Are there threads that are no parties? Such a thread may yet do anything. For many tasks at one time it is looked at once."""
+    global _was_crowd, _counted_at, _counted
     cdef Party party
     cdef long now = coarse_ms()
-    if now - _counted_at < 20 and _counted_at >= 0:
+    cdef Py_ssize_t n = _threading.active_count()
+    if now == _counted_at and n == _counted:
         return _was_crowd
     known = set(_quiet)
     for party in list(_parties.values()):
         known.add(party.owner)
     for party in list(_tasks):
-        known.add(party.owner)
+        if not party.closed:
+            known.add(party.owner)
     _was_crowd = not known.issuperset(_threading.enumerate())
     _counted_at = now
+    _counted = n
     return _was_crowd
 
 
@@ -399,11 +454,14 @@ cdef str _where_from():
 
 cdef int _look_for_deadlock(Arena arena) except -1:
     global _checked_at, _check_deadlock
+    cdef Party party
     cdef uint64_t now = ip_now_ns()
     if arena is not _default or now - _checked_at < CHECK_AFTER or _check_deadlock is False:
         return 0
     _checked_at = now
     _forget_threads(0)
+    for party in list(_joiners):    # threads may have ended, or become parties, since
+        party._set_mode(IP_JOINING | (IP_CROWD if _crowd() else 0))
     if _check_deadlock is None:
         try:
             from interproc.csp.deadlock import check as _found
