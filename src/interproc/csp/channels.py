@@ -187,12 +187,8 @@ class Reader(_End[T]):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> T:
-        try:
-            value: T = await tasks.communicate(self, None, None)
-            return value
-        except ChannelRetire:
-            raise StopAsyncIteration from None
+    def __anext__(self) -> Coroutine[Any, Any, T]:
+        return tasks.choose((self,), single=True, iterating=True)
 
 
 class Writer(_End[T]):

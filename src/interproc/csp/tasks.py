@@ -15,11 +15,12 @@ import os
 import threading
 import weakref
 from asyncio.events import _get_running_loop
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from types import FrameType
 from typing import Any, Protocol, TypeAlias
 
 from .. import _core
+from ..errors import ChannelRetire
 from . import scope
 
 __all__ = ["choose", "communicate", "joining", "party"]
@@ -274,9 +275,9 @@ def joining() -> Iterator[None]:
         seat.home.supervisors.discard(seat.task)
 
 
-async def communicate(end: Any, value: object, timeout: float | None) -> Any:
-    """Receives from a reader, or sends a value to a writer."""
-    return (await choose((end,), (value,), 0, timeout))[1]
+def communicate(end: Any, value: object, timeout: float | None) -> Coroutine[Any, Any, Any]:
+    """Receives from a reader, sends a value to a writer, or meets the others at a barrier."""
+    return choose((end,), (value,), 0, timeout, single=True)
 
 
 async def choose(
@@ -285,8 +286,15 @@ async def choose(
     first: int = 0,
     timeout: float | None = None,
     outside: Outside | None = None,
+    *,
+    single: bool = False,
+    iterating: bool = False,
 ) -> Any:
     """As _core.choose, for a task; None when something outside has fired.
+
+    It is one coroutine and not several, as there may be thousands that wait.
+
+    single: what is returned is only the value. iterating: retirement is the end of an iteration.
 
     Raises:
         TimeoutError: `timeout` seconds have passed.
@@ -300,64 +308,61 @@ async def choose(
     seat.offered = bool(guards)
     if outside is not None:
         outside.on_fire(seat.wake_soon)
-    while True:
-        seat.woken = seat.noted = False
-        if guards:
-            seat.set_mode(True)
-            chosen = party.offer(guards, values, first, deadline is None or deadline > loop.time())
-            if chosen is not None:
-                return chosen
-        elif outside is not None and outside.fired:
-            return None
-        if deadline is not None and deadline <= loop.time():
-            raise _too_late(timeout)
-        # Offers are out. Every way out of here settles or withdraws them.
-        again = False
-        while not again:
-            try:
-                in_time = await _woken(seat, deadline)
-            except BaseException:
-                chosen = _withdrawn(party) if guards else None
-                if chosen is None:
-                    raise
-                _cancel_later(seat.task)
-                return chosen
-            if not in_time or (outside is not None and outside.fired):
-                chosen = party.withdraw() if guards else None
-                if chosen is None and not in_time and (outside is None or not outside.fired):
-                    raise _too_late(timeout)
-                return chosen
-            seat.woken = False
-            settled = party.settle() if guards else None
-            if settled:
-                return settled
-            again = settled is None  # poked; False: nobody has completed it, wait on
+    try:
+        while True:
+            seat.woken = seat.noted = False
+            if guards:
+                seat.set_mode(True)
+                chosen = party.offer(guards, values, first, deadline is None or deadline > loop.time())
+                if chosen is not None:
+                    return chosen[1] if single else chosen
+            elif outside is not None and outside.fired:
+                return None
+            if deadline is not None and deadline <= loop.time():
+                raise _too_late(timeout)
+            # Offers are out. Every way out of here settles or withdraws them.
+            again = False
+            while not again:
+                in_time, timer = True, None
+                try:
+                    seat.future = loop.create_future()
+                    home.waiting.add(seat)
+                    if home.asleep:
+                        home.begun.set()
+                    if not seat.woken and (party.waiting or not guards):
+                        if deadline is not None:
+                            timer = loop.call_at(deadline, _expire, seat.future)
+                        in_time = await seat.future
+                except BaseException:
+                    chosen = _withdrawn(party) if guards else None
+                    if chosen is None:
+                        raise
+                    _cancel_later(seat.task)
+                    return chosen[1] if single else chosen
+                finally:
+                    seat.future = None
+                    home.waiting.discard(seat)
+                    if timer is not None:
+                        timer.cancel()
+                fired = outside is not None and outside.fired
+                if fired or not in_time:
+                    chosen = party.withdraw() if guards else None
+                    if chosen is None and not fired:
+                        raise _too_late(timeout)
+                    return chosen[1] if single and chosen else chosen
+                seat.woken = False
+                settled = party.settle() if guards else None
+                if settled:
+                    return settled[1] if single else settled
+                again = settled is None  # poked; False: nobody has completed it, wait on
+    except ChannelRetire:
+        if iterating:
+            raise StopAsyncIteration from None
+        raise
 
 
 def _too_late(timeout: float | None) -> TimeoutError:
     return TimeoutError(f"no communication within {timeout} seconds")
-
-
-async def _woken(seat: Seat, deadline: float | None) -> bool:
-    """Waits until the seat is woken; whether that was before the deadline."""
-    home = seat.home
-    loop = home.loop
-    future = seat.future = loop.create_future()
-    timer = None
-    try:
-        home.waiting.add(seat)
-        if home.asleep:
-            home.begun.set()
-        if seat.woken or (seat.offered and not seat.party.waiting):
-            return True
-        if deadline is not None:
-            timer = loop.call_at(deadline, _expire, future)
-        return bool(await future)
-    finally:
-        seat.future = None
-        home.waiting.discard(seat)
-        if timer is not None:
-            timer.cancel()
 
 
 def _expire(future: asyncio.Future[bool]) -> None:
