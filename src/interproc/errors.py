@@ -130,7 +130,9 @@ class ChannelRetire(ChannelEnded):
 
 
 class Deadlock(InterprocError):
-    """A wait that can never end: each process that could end it waits itself. The message draws who waits for whom.
+    """A wait that can never end: each process that could end it waits itself.
+
+    The message draws who waits for whom.
 
     Attributes:
         end: the end that was waited at, or None if there were several.

@@ -515,7 +515,6 @@ def waits(inp: Reader[int], ready: Writer[str]) -> None:
     inp.recv()
 
 
-@pytest.mark.skip(reason="fails: see the note of the session")
 def test_whoever_is_killed_poisons_what_it_has(crew: Crew) -> None:
     channel, inp, out = pair()
     ready = Channel[str]()

@@ -1124,7 +1124,6 @@ def test_each_process_has_a_scope() -> None:
     assert current_scope().name == "main"
 
 
-@pytest.mark.skip(reason="fails: see the note of the session")
 def test_processes_are_introduced_to_the_arena() -> None:
     import json
 

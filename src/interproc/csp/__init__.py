@@ -1,8 +1,8 @@
-"""Communicating sequential processes: programs as networks of processes that share nothing and talk over channels.
+"""Communicating sequential processes: networks of processes that share nothing and talk over channels.
 
-C. A. R. Hoare, Communicating Sequential Processes, 1978 and 1985; in Python first PyCSP, whose names work here too
-(`interproc.csp.pycsp`). A process is an OS process, a thread or an asyncio task; the same channels join them all.
-`interproc.csp.parts` has processes that are ready to use.
+C. A. R. Hoare, Communicating Sequential Processes, 1978 and 1985; in Python first PyCSP, whose names work
+here too (`interproc.csp.pycsp`). A process is an OS process, a thread or an asyncio task; the same channels
+join them all. `interproc.csp.parts` has processes that are ready to use.
 """
 
 from __future__ import annotations

@@ -74,7 +74,8 @@ class _Waiter:
         run = self.run
         while not over():
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            self.joining.set(run.running)
+            # With a time limit it ends by itself, and this thread goes on: so it is no part of a deadlock.
+            self.joining.set(run.running if deadline is None else 0)
             if not run.watched:
                 run.note_posted(left)
             else:
@@ -275,7 +276,7 @@ class Errand:
 
     def wait(self, timeout: float | None = None) -> bool:
         """In another thread than the loop's; whether it is over. Whatever is raised here stops it."""
-        joining = _Joining(_core.Party.current() if self.run.communicates else None)
+        joining = _Joining(_core.Party.current() if self.run.communicates and timeout is None else None)
         joining.set(1)
         try:
             return self.over.wait(timeout)
