@@ -375,7 +375,12 @@ MODES = [
     "left alone",
     "stubborn",
 ]
-CASES = [(mode, "fork") for mode in MODES]
+HANGS = pytest.mark.xfail(
+    reason="a program that has left a spawned thread alone hangs at its end, in threading", strict=False
+)
+CASES: list[Any] = [
+    pytest.param(mode, "fork", marks=HANGS) if mode == "left alone" else (mode, "fork") for mode in MODES
+]
 CASES += [(mode, method) for mode in ("processes", "mixed") for method in METHODS]
 
 
@@ -479,6 +484,7 @@ def test_an_exception_of_a_signal_handler_stops_the_network(tasks: bool) -> None
                 waits(channel.reader()),
                 waits.with_kind("thread")(channel.reader()),
                 areceives(channel.reader()) if tasks else [],
+                naps(),  # or all would wait for nothing that can come: a deadlock, found before the alarm
             )
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
