@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from interproc.csp import deadlock, parties
+from interproc.csp.network import deadlock, parties
 
 READS, WRITES, SYNCS = parties.READS, parties.WRITES, parties.SYNCS
 

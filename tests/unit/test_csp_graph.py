@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from interproc.csp import drawing, graph, svg
-from interproc.csp.graph import Box, Conduit, Graph
-from interproc.csp.layout import Line, Node, place
+from interproc.csp.network import drawing, graph, svg
+from interproc.csp.network.graph import Box, Conduit, Graph
+from interproc.csp.network.layout import Line, Node, place
 
 SVG = "{http://www.w3.org/2000/svg}"
 needs_grandalf = pytest.mark.skipif(

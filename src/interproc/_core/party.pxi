@@ -26,7 +26,7 @@ cdef object _tasks = _weakref.WeakSet()     # the parties of tasks
 cdef object _joiners = _weakref.WeakSet()   # those that wait for others' end
 cdef object _waker = None
 cdef uint64_t _checked_at = 0
-cdef object _check_deadlock = None          # interproc.csp.deadlock.check, once it is needed; False: there is none
+cdef object _check_deadlock = None          # interproc.csp.network.deadlock.check, once it is needed; False: there is none
 cdef bint _was_crowd = False
 cdef long _counted_at = -1
 cdef Py_ssize_t _counted = 0
@@ -464,7 +464,7 @@ cdef int _look_for_deadlock(Arena arena) except -1:
         party._set_mode(IP_JOINING | (IP_CROWD if _crowd() else 0))
     if _check_deadlock is None:
         try:
-            from interproc.csp.deadlock import check as _found
+            from interproc.csp.network.deadlock import check as _found
         except ImportError:
             _check_deadlock = False
             return 0

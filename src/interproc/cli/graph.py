@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from interproc.errors import InterprocError
 
 if TYPE_CHECKING:
-    from interproc.csp.graph import Graph
+    from interproc.csp.network.graph import Graph
 
 NAME = "graph"
 HELP = "draw a network that runs: its processes, channels, counts, and who waits where"
@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     """Draw it; returns 0, or 1 if there was nothing to draw."""
-    from interproc.csp.graph import SUFFIXES
+    from interproc.csp.network.graph import SUFFIXES
 
     suffix = os.path.splitext(arguments.output)[1].lower() if arguments.output else ".txt"
     format = arguments.format or SUFFIXES.get(suffix)
@@ -82,7 +82,7 @@ def _picture(where: str | None) -> Graph:
         LookupError: there is none, or there are several.
     """
     from interproc import _core, settings
-    from interproc.csp import graph
+    from interproc.csp.network import graph
 
     if where is not None and not where.isdigit():
         if not os.path.exists(settings.arena_path(where)):
@@ -109,7 +109,7 @@ def _picture(where: str | None) -> Graph:
 
 def _live(found: Found) -> Graph:
     from interproc import _core
-    from interproc.csp import graph
+    from interproc.csp.network import graph
 
     arena = _core.visit(os.open(found.path, os.O_RDWR | os.O_CLOEXEC))
     return graph.live(arena, _described(found))

@@ -34,9 +34,9 @@ from .channels import (
 )
 from .choice import Choice, aselect, aselecting, select, selecting
 from .composition import Composition, Parallel, Results, Sequence
-from .failures import ProcessFailed
 from .guards import Exited, Ready, Received, Selected, Sent, Skipped, Synced, TimedOut, after, skip
 from .process import Description, process
+from .running.failures import ProcessFailed
 from .spawning import Spawn, Spawned
 
 __all__ = [

@@ -8,10 +8,10 @@ import warnings
 from collections.abc import Generator, Iterable, Iterator
 from typing import Any, Self, TypeAlias, TypeVar
 
-from . import driving
-from .driving import running_loop
 from .process import Description, ProcessType
-from .run import Run
+from .running import driving
+from .running.driving import running_loop
+from .running.run import Run
 
 __all__ = ["Composition", "Parallel", "Part", "Results", "Sequence"]
 
@@ -64,7 +64,7 @@ class Composition:
 
     def graph(self) -> Any:
         """The picture of the network, as a graph.Graph; it need not run."""
-        from . import graph
+        from .network import graph
 
         return graph.of([self] if self.ordered else self.parts)
 

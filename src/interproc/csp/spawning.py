@@ -13,11 +13,12 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from . import driving, reaper, scope
+from . import scope
 from .composition import Composition, Part, Results
-from .driving import Errand, running_loop
-from .failures import group
-from .run import Run, poison_all
+from .running import driving, reaper
+from .running.driving import Errand, running_loop
+from .running.failures import group
+from .running.run import Run, poison_all
 
 if TYPE_CHECKING:
     import asyncio
@@ -58,7 +59,7 @@ class Member:
 
     def send_signal(self, number: int) -> None:
         """To an OS process that runs; nothing happens if it has ended, or is none."""
-        from .launch_os import send_signal
+        from .running.launch_os import send_signal
 
         send_signal(self._leaf, number)
 
@@ -155,7 +156,7 @@ class Spawned(Generic[R]):
 
     def graph(self) -> Any:
         """The picture of what runs in the arena now, with counts and with who waits, as a graph.Graph."""
-        from . import graph
+        from .network import graph
 
         return graph.live() if self.alive else self._composition.graph()
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .. import _core
-from . import scope as scopes
-from . import travel
+from ... import _core
+from .. import scope as scopes
+from .. import travel
+from ..process import Description, run_here
+from ..scope import Scope
 from .failures import Outcome, Settled, returned, settle
-from .process import Description, run_here
-from .scope import Scope
 
 if TYPE_CHECKING:
     import asyncio

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .failures import Outcome, Parcel
 
 if TYPE_CHECKING:
-    from ..queues import Queue
+    from ...queues import Queue
 
 __all__ = ["Box"]
 
@@ -32,7 +32,7 @@ class Box:
     def queue(self) -> Queue[Any]:
         """For a process that is to be started."""
         if self._queue is None:
-            from ..queues import Queue
+            from ...queues import Queue
 
             with self._lock:
                 if self._queue is None:

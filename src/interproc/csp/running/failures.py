@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..errors import ChannelPoison, ChannelRetire, InterprocError, ProcessKilled
+from ...errors import ChannelPoison, ChannelRetire, InterprocError, ProcessKilled
 
 __all__ = ["Outcome", "ProcessFailed", "Settled", "group", "killed", "settle"]
 

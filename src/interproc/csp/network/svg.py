@@ -8,11 +8,11 @@ import unicodedata
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape, quoteattr
 
-from interproc.csp import drawing
-from interproc.csp.drawing import FILLS, FONT, GREY, INK, RED, STROKES
-from interproc.csp.graph import Box, Conduit, Graph
-from interproc.csp.layout import Line, Node, Placed, Point, place
-from interproc.csp.parties import READS, WRITES
+from interproc.csp.network import drawing
+from interproc.csp.network.drawing import FILLS, FONT, GREY, INK, RED, STROKES
+from interproc.csp.network.graph import Box, Conduit, Graph
+from interproc.csp.network.layout import Line, Node, Placed, Point, place
+from interproc.csp.network.parties import READS, WRITES
 
 LONGEST = 1500.0  # pixels; what is longer, and narrow, runs downwards
 MARGIN = 16.0

@@ -13,17 +13,17 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from .. import _core
+from ... import _core
+from ..process import Description
 from . import launch, launch_os
 from .box import box
 from .failures import Outcome, group
 from .launch import Leaf
-from .process import Description
 
 if TYPE_CHECKING:
     import asyncio
 
-    from .composition import Composition
+    from ..composition import Composition
 
 __all__ = ["Branch", "Run", "poison_all"]
 

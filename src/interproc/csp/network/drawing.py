@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterator, Sequence
 
-from interproc.csp.graph import KINDS, Box, Conduit, Graph
-from interproc.csp.parties import READS, SYNCS, WRITES
+from interproc.csp.network.graph import KINDS, Box, Conduit, Graph
+from interproc.csp.network.parties import READS, SYNCS, WRITES
 
 FILLS = {"process": "#eaf2fc", "thread": "#e9f7ee", "task": "#f5effc"}
 STROKES = {"process": "#2b66ad", "thread": "#2a8650", "task": "#7747b4"}

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Mapping, Sequence
 
 from interproc import _core
-from interproc.csp import parties
-from interproc.csp.parties import READS, SYNCS, WRITES, Party, Side
+from interproc.csp.network import parties
+from interproc.csp.network.parties import READS, SYNCS, WRITES, Party, Side
 
 MOST_LINES = 24  # of processes in a message
 MOST_NAMES = 3  # of those that one waits for

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from interproc import _core
-from interproc.csp import parties
-from interproc.csp.parties import READS, SYNCS, WRITES
+from interproc.csp.network import parties
+from interproc.csp.network.parties import READS, SYNCS, WRITES
 from interproc.errors import InterprocError
 
 __all__ = ["Box", "Conduit", "Graph", "live", "of"]
@@ -94,19 +94,19 @@ class Graph:
 
     def dot(self) -> str:
         """In graphviz's language."""
-        from interproc.csp import drawing
+        from interproc.csp.network import drawing
 
         return drawing.dot(self)
 
     def mermaid(self) -> str:
         """As a flowchart of Mermaid, which Markdown on many sites draws."""
-        from interproc.csp import drawing
+        from interproc.csp.network import drawing
 
         return drawing.mermaid(self)
 
     def text(self, width: int = 80) -> str:
         """For a terminal, in lines of at most `width` columns where names allow it."""
-        from interproc.csp import drawing
+        from interproc.csp.network import drawing
 
         return drawing.text(self, width)
 
@@ -116,7 +116,7 @@ class Graph:
         Raises:
             ImportError: there is neither; the message says how to install grandalf.
         """
-        from interproc.csp import svg
+        from interproc.csp.network import svg
 
         return svg.draw(self)
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .. import _core
+from ... import _core
 
 if TYPE_CHECKING:
     import asyncio

@@ -13,15 +13,15 @@ from multiprocessing import ProcessError, popen_fork, util
 from multiprocessing import process as mpprocess
 from typing import Any
 
-from .. import _core
-from ..context import ForkProcess, _default_context
-from ..errors import PicklingError, ProcessKilled
-from . import scope as scopes
-from . import travel
+from ... import _core
+from ...context import ForkProcess, _default_context
+from ...errors import PicklingError, ProcessKilled
+from .. import scope as scopes
+from .. import travel
+from ..process import run_here
 from .box import box
 from .failures import Outcome, Parcel, ProcessFailed, Settled, killed, returned, settle
 from .launch import Keeper, Leaf, dispose
-from .process import run_here
 
 __all__ = ["failure_of", "interrupted", "reaped", "send_signal", "start_process", "without_interrupt"]
 

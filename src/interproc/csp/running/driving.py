@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from .. import _core
+from ... import _core
 from . import reaper
 from .run import Run
 
@@ -159,7 +159,7 @@ async def drive_in_loop(run: Run, parent: int = 0, timeout: float | None = None)
     """
     import asyncio
 
-    from . import tasks
+    from .. import tasks
 
     loop = asyncio.get_running_loop()
     changed = asyncio.Event()

@@ -1,0 +1,1 @@
+"""Looking at a network: who waits for whom, deadlocks, and the picture."""

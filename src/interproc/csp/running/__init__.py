@@ -1,0 +1,1 @@
+"""How compositions run: starting, waiting, stopping, and what comes of it."""
