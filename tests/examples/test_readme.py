@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,6 +113,15 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
     for groups in LINK.findall(page.read_text(encoding="utf-8")):
         target = next(filter(None, groups))
         assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+
+
+def test_the_picture_of_a_network_is_that_of_its_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")  # laid out without graphviz, here as when it was made
+    [code] = [block.code for block in BLOCKS if block.page == "README.md" and "network.graph()" in block.code]
+    made: dict[str, Any] = {"__name__": "__main__"}
+    exec(code[: code.index("    print(network.graph())")], made)
+    picture = made["network"].graph().svg()
+    assert picture == (ROOT / "docs" / "network.svg").read_text(encoding="utf-8")
 
 
 def test_each_make_command_of_the_readme_is_there() -> None:

@@ -120,14 +120,16 @@ class Parcel:
     def open(self) -> BaseException:
         """The exception, with its traceback there as the cause."""
         error: Any = None
+        text = self.text
         if self.pickled is not None:
             try:
                 error = pickle.loads(self.pickled)
+                text = text.rstrip().removesuffix(self.line)  # it is printed after its cause
             except Exception:
                 error = None
         if not isinstance(error, Exception):  # or a BaseException, which does not go into an ExceptionGroup
             error = ProcessFailed(self.line)
-        error.__cause__ = RemoteTraceback(self.text)
+        error.__cause__ = RemoteTraceback(text)
         return error  # type: ignore[no-any-return]
 
 
