@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +15,7 @@ from dropin.support import NEVER, SOON, until
 import interproc as mp
 from interproc import _core
 from interproc._core import Channel, End, Party, choose
+from interproc.csp import tasks
 from interproc.errors import ChannelPoison, ChannelRetire
 
 from .csp_core_support import BIG, both, fresh, nothing_left, started, waits
@@ -440,3 +443,107 @@ def test_a_signal_handler_communicates_while_its_thread_waits() -> None:
     with on_alarm(handler):
         assert r.recv(SOON) == "out"
     assert seen == ["in", "buffered"]
+
+
+def test_a_signal_handlers_exception_does_not_get_lost_in_the_waker() -> None:
+    """The waker runs Python code, in which a signal handler may be called: as if just afterwards."""
+    loop = Party.create()
+    task = Party.create(loop)
+    r, w = fresh()
+    other = fresh()
+
+    def wake(index: int) -> None:
+        raise Alarmed
+
+    _core.set_waker(wake)
+    try:
+        assert task.offer([r]) is None
+        with pytest.raises(Alarmed):
+            w.send(5, SOON)
+            until(lambda: False)  # what is pending is raised somewhere in here
+        assert task.settle() == (0, 5)
+        assert task.offer([other[1]], [6]) is None
+        with pytest.raises(Alarmed):
+            other[0].recv(SOON)
+            until(lambda: False)
+        assert task.settle() == (0, None)
+    finally:
+        _core.set_waker(tasks._wake)
+
+
+# ---- code that runs in between
+
+
+class Curious:
+    """Receives something while it is unpickled."""
+
+    def __init__(self, inner: End[Any]) -> None:
+        self.inner = inner
+
+    def __reduce__(self) -> Any:
+        return type(self).receive, (self.inner,)
+
+    @staticmethod
+    def receive(inner: End[Any]) -> Any:
+        return inner.recv(SOON)
+
+
+@pytest.mark.parametrize("reader_first", [True, False])
+@pytest.mark.parametrize("capacity", [0, 2])
+def test_unpickling_may_receive(capacity: int, reader_first: bool, nothing_left: None) -> None:
+    r, w = fresh(capacity)
+    inner = fresh()
+    within = started(inner[1].send, {"within": "w" * 300}, SOON)
+    waits(inner[1], 1)
+    message = [Curious(inner[0]), "behind" * 30, {"and": "so on"}]
+    if reader_first:
+        received = started(r.recv, SOON)
+        waits(r, 0)
+        w.send(message, SOON)
+    else:
+        sent = started(w.send, message, SOON)
+        until(lambda: r.look()["waiting"][1] or r.look()["buffered"])
+        received = started(r.recv, SOON)
+        sent.result(SOON)
+    assert received.result(SOON) == [{"within": "w" * 300}, "behind" * 30, {"and": "so on"}]
+    within.result(SOON)
+
+
+def test_a_value_that_was_put_back_is_anybodys() -> None:
+    task = Party.create(Party.create())
+    r, w = fresh()
+    r._put_back(1)
+    assert task.offer([fresh()[0], r]) == (1, 1)
+    waiting = started(r.recv, SOON)
+    waits(r, 0)
+    r._put_back(2)  # as one who was interrupted does, while another waits at the same end
+    assert waiting.result(SOON) == 2
+    with pytest.raises(TimeoutError):
+        w.send(None, 0)
+
+
+def test_tasks_come_and_go_while_a_thread_waits() -> None:
+    """A wait that takes long looks through the parties of this process, which others make meanwhile."""
+    r, w = fresh()
+    over = threading.Event()
+
+    def make() -> None:
+        loop = Party.create()
+        while not over.is_set():
+            them = [Party.create(loop) for _ in range(50)]
+            for party in them:
+                party.close()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    making = [started(make) for _ in range(2)]
+    try:
+        for _ in range(8):
+            with pytest.raises(TimeoutError):
+                r.recv(0.2)
+    finally:
+        sys.setswitchinterval(interval)
+        over.set()
+    for each in making:
+        each.result(SOON)
+    w.retire()

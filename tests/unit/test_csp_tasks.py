@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import threading
+import weakref
 from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 from dropin.support import NEVER, SOON, Crew
+from dropin.support import until as wait_until
 
 import interproc
 from interproc.csp import (
@@ -117,6 +120,23 @@ def test_timeouts() -> None:
         assert (await asyncio.gather(out.asend(2), inp.arecv(SOON)))[1] == 2
 
     run(main())
+
+
+def test_a_time_limit_that_passes_at_the_last_look_leaves_no_offer() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        clock = itertools.count(loop.time())  # each look at it takes a second
+        loop.time = lambda: next(clock)  # type: ignore[method-assign]
+        _, inp, out = pair()
+        for seconds in (0.5, 1.5, 2.5):
+            with pytest.raises(TimeoutError):
+                await inp.arecv(seconds)
+            nobody_receives(out)
+            with pytest.raises(TimeoutError):
+                await out.asend(None, seconds)
+            nobody_sends(inp)
+
+    asyncio.run(main())  # with no limit of its own by that clock
 
 
 def test_ends_of_channels() -> None:
@@ -396,6 +416,54 @@ def test_a_loop_that_is_closed_while_tasks_wait() -> None:
     nobody_receives(out)
 
 
+@pytest.mark.parametrize("how", ["close", "throw"])
+def test_what_came_to_a_task_that_was_given_up_is_received_next(how: str) -> None:
+    channel, inp, out = pair()
+    waiting: list[Coroutine[Any, Any, Any]] = []
+
+    async def read() -> None:
+        await inp.arecv()
+
+    async def main() -> None:
+        waiting.append(read())
+        tasks_there.append(asyncio.create_task(waiting[0]))
+        await until(lambda: channel.info().readers_waiting)
+
+    tasks_there: list[asyncio.Task[Any]] = []
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(main())
+    out.send(7, SOON)  # the loop stands still
+    if how == "close":
+        waiting[0].close()
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            waiting[0].throw(KeyboardInterrupt())
+    assert loop.run_until_complete(inp.arecv(SOON)) == 7
+    tasks_there.clear()
+    loop.close()
+
+
+def test_what_is_left_of_a_closed_loop_goes(caplog: pytest.LogCaptureFixture) -> None:
+    """A loop that is closed, against the rules, while tasks wait in it: nobody sends to them."""
+    channel, inp, out = pair()
+    kept: list[Any] = []
+
+    async def main() -> None:
+        kept.append(asyncio.create_task(inp.arecv()))
+        await until(lambda: channel.info().readers_waiting)
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(main())
+    loop.close()
+    wait_until(lambda: not tasks._seats and not len(tasks._homes))
+    nobody_receives(out)
+    gone = weakref.ref(loop)
+    with caplog.at_level(100):  # asyncio tells of a task that was pending
+        kept.clear()
+        del loop
+        wait_until(lambda: gc.collect() >= 0 and gone() is None)
+
+
 # ---- select ----
 
 
@@ -532,8 +600,6 @@ def test_a_loops_thread_ends_with_it() -> None:
 
     def names() -> list[str]:
         return [thread.name for thread in threading.enumerate() if thread.name == "interproc-csp-loop"]
-
-    from dropin.support import until as wait_until
 
     for _ in range(3):
         run(main())

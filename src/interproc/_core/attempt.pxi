@@ -124,6 +124,8 @@ cdef class _Attempt:
         """Tries all: IP_OK, IP_POISONED, IP_RETIRED of `chosen`; IP_AGAIN: with `offer`, offers are out (or time was over)."""
         cdef unsigned at = self.first, left = self.n, run
         cdef int status
+        if self._take_kept():
+            return IP_OK
         if self.buffered == 0:
             return self._try(0, self.n, self.first, offer)
         while left:
@@ -140,15 +142,29 @@ cdef class _Attempt:
                 at = 0
         return self._try(0, self.n, self.first, True) if offer else IP_AGAIN
 
+    cdef bint _take_kept(self) except -1:
+        """A value that has come to one of them already, for one who was interrupted."""
+        cdef unsigned i, at
+        for i in range(self.n):
+            at = (self.first + i) % self.n
+            if self.c[at].side == IP_READS and (<End>self.guards[at]).kept:
+                self.chosen = at
+                self.value = (<End>self.guards[at]).kept.pop(0)
+                return True
+        return False
+
     cdef inline bint _is_buffered(self, unsigned i):
         return self.c[i].side != IP_SYNCS and (<End>self.guards[i]).capacity != 0
 
     cdef bint _any_ready(self) except -1:
-        """Could one of the buffered guards go on, or has a channel ended?"""
+        """Could one of the buffered guards go on, has a channel ended, or was a value put back?"""
+        cdef End end
         cdef unsigned i
         for i in range(self.n):
-            if self.c[i].side != IP_SYNCS and ip_channel_ready(self.c[i].object, (<End>self.guards[i]).channel, self.c[i].side):
-                return True
+            if self.c[i].side != IP_SYNCS:
+                end = self.guards[i]
+                if end.kept or ip_channel_ready(end.object, end.channel, self.c[i].side):
+                    return True
         return False
 
     cdef bint _any_ended(self) except -1:

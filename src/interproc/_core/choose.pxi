@@ -94,12 +94,7 @@ def choose(guards, values=None, unsigned first=0, timeout=None, outside=None):
     """
     cdef uint64_t deadline = UINT64_MAX if timeout is None else _deadline(timeout)
     cdef _Attempt attempt = _attempt(guards, values, first)
-    cdef unsigned i, at
     cdef int status
-    for i in range(attempt.n):
-        at = (attempt.first + i) % attempt.n
-        if attempt.c[at].side == IP_READS and (<End>attempt.guards[at]).kept:
-            return at, (<End>attempt.guards[at]).kept.pop(0)
     attempt.probe = outside
     status = attempt._run(deadline)
     if status == IP_AGAIN and attempt.probed:

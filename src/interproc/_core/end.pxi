@@ -299,7 +299,11 @@ cdef class End(_RingHandle):
             status = ip_choice_try(&self.arena.c, party.party, party.c_id, &attempt.only, 1, 0, deadline != 1, IP_NOW,
                                    <unsigned char *>attempt.room, &attempt.choice)
             if status == IP_OK:
-                return self._receive(&attempt.choice)
+                party.single = None     # unpickling runs code, and that may receive, too
+                try:
+                    return self._receive(&attempt.choice)
+                finally:
+                    party.single = attempt
             attempt.out = attempt.offered = status == IP_AGAIN and deadline != 1
         return _wait_alone(attempt, party, self, None, deadline, timeout)
 

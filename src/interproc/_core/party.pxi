@@ -2,6 +2,8 @@
 
 import sys as _sys
 
+from cpython.ref cimport Py_DECREF, Py_INCREF
+
 cdef extern from *:
     """
     /* The party of this thread; owned by _parties. */
@@ -12,6 +14,7 @@ cdef extern from *:
     #endif
     """
     bint Py_IsFinalizing() noexcept
+    int Py_AddPendingCall(int (*function)(void *) except -1 with gil, void *argument) noexcept
     unsigned long PyThread_get_thread_ident() noexcept
     PyObject *ip_my_party
 
@@ -21,9 +24,9 @@ cdef enum:
 
 cdef dict _parties = {}                     # (thread, uid of the arena) -> Party
 cdef object _here = _threading.local()      # its `leaver` goes with its thread
-cdef object _quiet = _weakref.WeakSet()     # threads that do nothing by themselves
-cdef object _tasks = _weakref.WeakSet()     # the parties of tasks
-cdef object _joiners = _weakref.WeakSet()   # those that wait for others' end
+cdef object _quiet = _weakref.WeakValueDictionary()     # by number, threads that do nothing by themselves
+cdef object _tasks = _weakref.WeakValueDictionary()     # by name, the parties of tasks
+cdef object _joiners = _weakref.WeakValueDictionary()   # and those that wait for others' end
 cdef object _waker = None
 cdef uint64_t _checked_at = 0
 cdef object _check_deadlock = None          # interproc.csp.network.deadlock.check, once it is needed; False: there is none
@@ -195,7 +198,7 @@ cdef class Party(Handle):
             raise _error(status, self.arena, f"{self!r} is joining")
         attempt._begin(self)
         attempt.out = True
-        _joiners.add(self)
+        _joiners[self.name] = self
         return crowd
 
     def joined(self):
@@ -204,7 +207,7 @@ cdef class Party(Handle):
         if attempt is None or not attempt.out or attempt.n:
             return None
         self._check_mine()
-        _joiners.discard(self)
+        _joiners.pop(self.name, None)
         try:
             if attempt._withdraw() == IP_STUCK:
                 return attempt.value
@@ -244,8 +247,8 @@ cdef class Party(Handle):
         attempt = _attempt(guards, values, first)
         if attempt.arena is not self.arena:
             raise ValueError(f"{attempt.guards[0]!r} is in another arena than {self!r}")
-        attempt._begin(self)
         self._is_here()
+        attempt._begin(self)
         try:
             status = attempt._offer(wait)
         except BaseException:
@@ -288,6 +291,16 @@ cdef class Party(Handle):
             attempt._end()
         return None if status == IP_AGAIN else attempt._result(status, None)
 
+    def abandon(self):
+        """Takes its offers back, if they are out, as nobody waits any more; should a value have come, the next receive gives it."""
+        cdef _Attempt attempt = self.attempt
+        if attempt is None or not attempt.out or attempt.n == 0:
+            return
+        try:
+            attempt._interrupted()
+        finally:
+            attempt._end()
+
     def tend(self):
         """What somebody has to do for the offers of a task every 40 ms: notices the dead, buffers, and deadlocks. Also of who joins."""
         cdef _Attempt attempt = self.attempt
@@ -319,7 +332,7 @@ cdef Party _new_party(object cls, Arena arena, Party bell):
     if bell is not None:
         party.bell = bell
         ip_set(&party.party.bell, ip_party_name(bell.c_id))
-        _tasks.add(party)
+        _tasks[party.name] = party
     return party
 
 
@@ -379,16 +392,21 @@ cdef int _forget_parties() except -1:
     ip_my_party = NULL
     _counted_at = -1
     _checked_at = 0
-    _quiet = _weakref.WeakSet()
-    _tasks = _weakref.WeakSet()
-    _joiners = _weakref.WeakSet()
+    _quiet = _weakref.WeakValueDictionary()
+    _tasks = _weakref.WeakValueDictionary()
+    _joiners = _weakref.WeakValueDictionary()
     _parties.clear()
     return 0
 
 
 def quiet_thread():
     """This thread does nothing by itself that could end a wait at a channel, so it does not keep a deadlock from being one."""
-    _quiet.add(_threading.current_thread())
+    _quiet[_threading.get_ident()] = _threading.current_thread()
+
+
+cdef list _alive(object parties):
+    """A list of them made at once, as other threads add some meanwhile."""
+    return [party for party in [reference() for reference in parties.valuerefs()] if party is not None]
 
 
 cdef bint _crowd() except -1:
@@ -399,10 +417,10 @@ cdef bint _crowd() except -1:
     cdef Py_ssize_t n = _threading.active_count()
     if now == _counted_at and n == _counted:
         return _was_crowd
-    known = set(_quiet)
+    known = {thread() for thread in _quiet.valuerefs()}
     for party in list(_parties.values()):
         known.add(party.owner)
-    for party in list(_tasks):
+    for party in _alive(_tasks):
         if not party.closed:
             known.add(party.owner)
     _was_crowd = not known.issuperset(_threading.enumerate())
@@ -425,8 +443,23 @@ cdef inline void _wake(uint32_t woken) noexcept:
 
 
 cdef void _call_waker(uint32_t index) noexcept:
-    if _waker is not None:
-        _waker(index)
+    """What a signal handler raises in it must not undo the communication, and is raised a little later."""
+    try:
+        if _waker is not None:
+            _waker(index)
+    except BaseException as error:
+        if _threading.current_thread() is not _threading.main_thread():
+            raise
+        Py_INCREF(error)
+        if Py_AddPendingCall(_raise_late, <void *>error):
+            Py_DECREF(error)
+            raise
+
+
+cdef int _raise_late(void *raised) except -1 with gil:
+    error = <object>raised
+    Py_DECREF(error)
+    raise error
 
 
 # ---- what a wait that takes long tells, and looks for
@@ -460,7 +493,7 @@ cdef int _look_for_deadlock(Arena arena) except -1:
         return 0
     _checked_at = now
     _forget_threads(0)
-    for party in list(_joiners):    # threads may have ended, or become parties, since
+    for party in _alive(_joiners):  # threads may have ended, or become parties, since
         party._set_mode(IP_JOINING | (IP_CROWD if _crowd() else 0))
     if _check_deadlock is None:
         try:

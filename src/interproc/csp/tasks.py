@@ -118,6 +118,15 @@ class _Home:
         task.add_done_callback(self.leave)
         return seat
 
+    def end(self) -> None:
+        """The loop is closed: the tasks in it that wait, if any, will never run again."""
+        loop = self._loop()
+        if loop is not None:
+            _homes.pop(loop, None)
+        for task in tuple(self.seats):
+            self.leave(task)
+        self.bell.close()
+
     def leave(self, task: asyncio.Task[Any]) -> None:
         seat = self.seats.pop(task, None)
         if seat is None:
@@ -127,6 +136,7 @@ class _Home:
             others.remove(seat)
         if not others:
             _seats.pop(seat.party.index, None)
+        seat.party.abandon()
         seat.party.close()
 
     def look(self) -> None:
@@ -239,7 +249,7 @@ def _listen(home: _Home) -> None:
         del loop
     if _last is home:
         _last = None
-    home.bell.close()
+    home.end()
 
 
 def _seat(arena: _core.Arena) -> Seat:
@@ -311,16 +321,16 @@ async def choose(
     try:
         while True:
             seat.woken = seat.noted = False
+            wait = deadline is None or deadline > loop.time()
             if guards:
                 seat.set_mode(True)
-                chosen = party.offer(guards, values, first, deadline is None or deadline > loop.time())
+                chosen = party.offer(guards, values, first, wait)
                 if chosen is not None:
                     return chosen[1] if single else chosen
             elif outside is not None and outside.fired:
                 return None
-            if deadline is not None and deadline <= loop.time():
+            if not wait:
                 raise _too_late(timeout)
-            # Offers are out. Every way out of here settles or withdraws them.
             again = False
             while not again:
                 in_time, timer = True, None
@@ -333,12 +343,6 @@ async def choose(
                         if deadline is not None:
                             timer = loop.call_at(deadline, _expire, seat.future)
                         in_time = await seat.future
-                except BaseException:
-                    chosen = _withdrawn(party) if guards else None
-                    if chosen is None:
-                        raise
-                    _cancel_later(seat.task)
-                    return chosen[1] if single else chosen
                 finally:
                     seat.future = None
                     home.waiting.discard(seat)
@@ -358,6 +362,15 @@ async def choose(
     except ChannelRetire:
         if iterating:
             raise StopAsyncIteration from None
+        raise
+    except asyncio.CancelledError:
+        chosen = _withdrawn(party)
+        if chosen is None:
+            raise
+        _cancel_later(seat.task)
+        return chosen[1] if single else chosen
+    except BaseException:  # a signal, or the coroutine is closed: nobody is there to have what came
+        party.abandon()
         raise
 
 
