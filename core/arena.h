@@ -44,6 +44,7 @@ typedef struct {
     ip_word heap_used;            /* bytes in used blocks */
     ip_word heap_committed;       /* bytes in committed chunks */
     ip_word last_reap;            /* seconds, CLOCK_MONOTONIC */
+    ip_word last_look;            /* for deadlocks: tenths of a second */
     ip_word bin_map[IP_BIN_WORDS];/* which bins have free blocks */
     ip_word bins[IP_BINS];        /* offset of the first free block of each size class, or 0 */
     _Alignas(IP_CACHE_LINE) ip_lock lock;

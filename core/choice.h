@@ -62,8 +62,10 @@ typedef struct {
     char card[IP_CARD_MAX];
 } ip_stuck_party;
 
+/* Is it time to look for deadlocks? Somebody is told so ten times a second, among all processes of the arena: one look is for all. */
+bool ip_stuck_due(ip_arena *arena);
 /* The parties, among those that wait, whose wait can never end, as nobody who runs, or whose wait may end by itself, could bring
- * it about, even through others. Fills in up to `room`; *n: how many there are. Takes the arena lock. */
+ * it about, even through others. Fills in up to `room`; *n: how many there are. Takes the arena lock, but not while it thinks. */
 ip_status ip_stuck_find(ip_arena *arena, ip_stuck_party *found, unsigned room, unsigned *n);
 /* Ends the waits of those that are found again: IP_STUCK, with this text (a str's bytes). IP_AGAIN: it is not so any more. */
 ip_status ip_stuck_declare(ip_arena *arena, const ip_stuck_party *found, unsigned n, const void *text, uint64_t size);

@@ -480,6 +480,73 @@ static void found_is_the_largest_closed_set(void) {
 }
 
 /* Real processes: each waits for the other, one finds out, both are told; also by a text that takes a block. */
+/* ---- looking, beside others ---- */
+
+static person *mover;
+
+static void step_beside_the_search(const char *step) {
+    if (strcmp(step, "stuck.read") != 0) return;
+    CHECK_EQ(word_of(&arena.header->lock.owner), 0); /* who communicates is not held up */
+    if (mover) OK(ip_party_poke(&arena, mover->id));
+}
+
+/* Each waits for the next, so that who runs, behind the last, frees one after the other, the first last. */
+static void long_chains(void) {
+    enum { LONG = 150 };
+    process processes[LONG];
+    person people[LONG];
+    deal deals[LONG];
+    conduit channels[LONG];
+    begin();
+    for (unsigned i = 0; i < LONG; i++) {
+        processes[i] = process_new();
+        channels[i] = plain();
+        people[i] = party_of(&processes[i]);
+    }
+    for (unsigned i = 0; i < LONG; i++) {
+        has(&processes[i], &channels[i], IP_READS);
+        has(&processes[(i + 1) % LONG], &channels[i], IP_WRITES);
+        deals[i] = waits(&people[i], &channels[i], IP_READS);
+    }
+    ip_fault_hook = step_beside_the_search;
+    CHECK_EQ(count_stuck(), LONG); /* the last waits for the first */
+    ip_set(&people[LONG - 1].party->mode, IP_TIMED);
+    CHECK_EQ(count_stuck(), 0);
+    ip_set(&people[LONG - 1].party->mode, 0);
+    ip_set(&people[0].party->mode, IP_TIMED);
+    CHECK_EQ(count_stuck(), 0);
+    ip_set(&people[0].party->mode, 0);
+    mover = &people[LONG / 2];
+    CHECK_EQ(count_stuck(), 0); /* it has moved while others thought */
+    mover = NULL;
+    CHECK_EQ(settle_deal(&deals[LONG / 2], &people[LONG / 2]), IP_AGAIN);
+    CHECK_EQ(count_stuck(), 0);
+    wait_again(&deals[LONG / 2], &people[LONG / 2]);
+    CHECK_EQ(count_stuck(), LONG);
+    ip_fault_hook = NULL;
+    for (unsigned i = 0; i < LONG; i++) {
+        CHECK_EQ(withdraw_deal(&deals[i], &people[i]), IP_AGAIN);
+        end_deal(&deals[i]);
+        dismiss(&people[i]);
+        drop_ends(&channels[i], KEEPERS);
+    }
+    for (unsigned i = 0; i < LONG; i++) process_end(&processes[i]);
+    end();
+}
+
+static void one_look_is_for_all(void) {
+    enum { TENTH = 100000000 };
+    uint64_t start, looks = 0, now;
+    begin();
+    start = now = ip_now_ns() / TENTH;
+    while (now < start + 2) {
+        looks += ip_stuck_due(&arena);
+        now = ip_now_ns() / TENTH;
+    }
+    CHECK(looks >= 1 && looks <= now - start + 1);
+    end();
+}
+
 static void processes_are_told(void) {
     static char text[20000];
     begin();
@@ -528,6 +595,8 @@ int main(void) {
     RUN(full_buffers);
     RUN(barriers);
     RUN(found_is_the_largest_closed_set);
+    RUN(long_chains);
+    RUN(one_look_is_for_all);
     RUN(processes_are_told);
     return 0;
 }

@@ -375,6 +375,7 @@ cdef extern from "choice.h" nogil:
         uint64_t note_size, card_size
         char *note
         char *card
+    bint ip_stuck_due(ip_arena *arena)
     ip_status ip_stuck_find(ip_arena *arena, ip_stuck_party *found, unsigned room, unsigned *n)
     ip_status ip_stuck_declare(ip_arena *arena, const ip_stuck_party *found, unsigned n, const void *text, uint64_t size)
     ip_status ip_party_next(ip_arena *arena, uint32_t *index, int *phase, ip_stuck_party *party)

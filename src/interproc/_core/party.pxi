@@ -495,6 +495,8 @@ cdef int _look_for_deadlock(Arena arena) except -1:
     _forget_threads(0)
     for party in _alive(_joiners):  # threads may have ended, or become parties, since
         party._set_mode(IP_JOINING | (IP_CROWD if _crowd() else 0))
+    if not ip_stuck_due(&arena.c):  # another process looks, for all
+        return 0
     if _check_deadlock is None:
         try:
             from interproc.csp.network.deadlock import check as _found
