@@ -24,10 +24,11 @@ class Scope:
         name, kind: the process's; of the program itself "main" and "process".
         parent: the name of the party that has started it, or 0.
         run: the number of the composition that it is part of, or 0.
+        interrupted: whether it ended by Ctrl-C.
         party: the party of a task, once it has one (csp/tasks.py makes it, and calls introduce()).
     """
 
-    __slots__ = ("__weakref__", "_ends", "kind", "name", "parent", "party", "run")
+    __slots__ = ("__weakref__", "_ends", "interrupted", "kind", "name", "parent", "party", "run")
 
     def __init__(self, name: str, kind: str = "process", parent: int = 0, run: int = 0) -> None:
         self.name = name
@@ -35,6 +36,7 @@ class Scope:
         self.parent = parent
         self.run = run
         self.party: Any = None
+        self.interrupted = False
         self._ends: set[weakref.ref[Any]] = set()
 
     def __repr__(self) -> str:
@@ -112,7 +114,7 @@ def _poison(end: Any) -> None:
 # Of a thread or a task that is a process. A task that it makes inherits it; other threads are the program's.
 _current: contextvars.ContextVar[Scope] = contextvars.ContextVar("interproc.csp.scope")
 _main = Scope("main")
-_at_exit: list[Callable[[], object]] = []
+_at_exit: list[Callable[[bool], object]] = []
 
 
 def current_scope() -> Scope:
@@ -149,21 +151,29 @@ def collect(end: Any) -> None:
 # ---- the end of an OS process ------------------------------------------------------------------------------
 
 
-def at_exit(call: Callable[[], object]) -> None:
-    """Called when this OS process ends: after the ends of its scope, before it waits for its children."""
+def at_exit(call: Callable[[bool], object]) -> None:
+    """Called when this OS process ends: after the ends of its scope, before it waits for its children.
+
+    It is told whether Ctrl-C is why it ends.
+    """
     if call not in _at_exit:
         _at_exit.append(call)
 
 
 def _finish() -> None:
     """What the program holds must not keep those whom it has started, and waits for now, from ending."""
-    failed = getattr(sys, "last_value", None) is not None and not hasattr(sys, "ps1")
-    if failed:
-        _main.poison_all()
-    else:
+    error = _why()
+    if error is None or isinstance(error, SystemExit):
         _main.retire_all()
+    else:
+        _main.poison_all()
     for call in tuple(_at_exit):
-        call()
+        call(_main.interrupted or isinstance(error, KeyboardInterrupt))
+
+
+def _why() -> BaseException | None:
+    """The exception that ends this OS process: it is under way (a Process), or was printed (a program)."""
+    return sys.exc_info()[1] or (None if hasattr(sys, "ps1") else getattr(sys, "last_value", None))
 
 
 def _watch_exit(_: object = None) -> None:

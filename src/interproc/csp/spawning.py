@@ -105,7 +105,8 @@ class Spawned(Generic[R]):
             TimeoutError: `timeout` seconds have passed; they go on.
             ExceptionGroup: some have failed; see Parallel.
             KeyboardInterrupt: it stops them, as in Parallel.
-            RuntimeError: it has tasks in the event loop that runs in this thread: await it.
+            RuntimeError: it has tasks in the event loop that runs in this thread (await it), or in one that
+                was closed.
         """
         if not self._task.wait(timeout):
             running = sum(member.alive for member in self.members)
@@ -187,7 +188,8 @@ def Spawn(*parts: Part) -> Spawned[Any]:
 
     Tasks run in the event loop that runs in this thread, or else in one in another thread. At its end a
     program retires its own ends (or poisons them, if it ends by an exception), and waits for those whom it
-    has spawned; a failure that nobody has joined is printed then.
+    has spawned; a failure that nobody has joined is printed then. Ctrl-C ends that wait and stops them, as in
+    Parallel; a Ctrl-C that has ended the program, or one of them, does so, too.
 
     Returns: a handle, with join(), result(), alive, and more; see Spawned.
     """
@@ -207,18 +209,30 @@ class _Task:
 
     def start(self) -> None:
         if self.run.has("task") or self.run.has_sequence:
-            self._errand = Errand(self.run, running_loop() or reaper.background_loop()).start()
+            self._drive_in(running_loop() or reaper.background_loop())
         else:
             driving.begin(self.run)
+
+    def _drive_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._errand = Errand(self.run, loop).start()
+        self._errand.when_over(self.let_go)
+
+    def let_go(self) -> None:
+        """It is not kept any more once it has ended, unless there is something to tell that nobody knows."""
+        if self.run.over and (self.joined or not self.run.failures(quiet=True)):
+            _spawned.discard(self)
 
     def wait(self, timeout: float | None) -> bool:
         """Whether it is over. What is raised here stops it, and then nobody has to be told how it ended."""
         try:
             over = self._wait(timeout)
         except BaseException as error:
-            self.joined = self.joined or not isinstance(error, Exception)
+            if not isinstance(error, Exception):
+                self.joined = True
+                _spawned.discard(self)
             raise
         self.joined = self.joined or over
+        self.let_go()
         return over
 
     def _wait(self, timeout: float | None) -> bool:
@@ -242,7 +256,8 @@ class _Task:
         if self._errand is None:
             with self._lock:
                 if self._errand is None:
-                    self._errand = Errand(self.run, loop).start()
+                    self._drive_in(loop)
+        assert self._errand is not None
         return self._errand
 
     async def wait_in_loop(self) -> None:
@@ -253,6 +268,7 @@ class _Task:
         self.in_loop(loop).when_over(lambda: loop.call_soon_threadsafe(over.set))
         await over.wait()
         self.joined = True
+        self.let_go()
 
     def has_ended(self) -> bool:
         """Without waiting."""
@@ -261,44 +277,69 @@ class _Task:
         if not self._lock.acquire(blocking=False):
             return False
         try:
-            return driving.drive(self.run, 0)
+            driving.drive(self.run, 0)
         finally:
             self._lock.release()
+        self.let_go()
+        return self.run.over
+
+    def finish(self, interrupted: bool) -> None:
+        """The program ends: wait for it, or stop it. Raises KeyboardInterrupt, once it is stopped."""
+        errand = self._errand
+        if interrupted or (errand is not None and not errand.loop.is_running()):
+            self._stop()
+            return
+        if errand is not None:
+            errand.loop.call_soon_threadsafe(self.run.leave)
+        else:
+            self.run.leave()
+        self._wait(None)
+
+    def _stop(self) -> None:
+        if self._errand is not None:
+            self._errand.stop()
+        elif self._lock.acquire(timeout=sum(patience for patience, _ in driving.PATIENCE)):
+            try:
+                driving.stop(self.run)
+            finally:
+                self._lock.release()
 
     def report(self) -> None:
-        """Nobody has joined it: tell at least the user."""
-        failed = [] if self.joined else self.run.failures(quiet=True)
+        """Nobody has joined it: tell at least the user. (Of what was stopped there is nothing to tell.)"""
+        failed = [] if self.joined or self.run.stopped else self.run.failures(quiet=True)
         if failed:
             print("interproc: spawned, failed, and never joined:", file=sys.stderr)
             traceback.print_exception(group(failed, len(self.run.leaves)))
         self.joined = True
+        self.let_go()
 
 
-_spawned: set[_Task] = set()
+_spawned: set[_Task] = set()  # that have not ended, as far as is known, or have failed, and nobody was told
 _prune_at = 64  # how many there may be before one looks which have ended
 
 
 def _keep(task: _Task) -> None:
-    """Until it has ended, and its handle is gone or somebody was told."""
+    """Until it has ended; that of those without an errand is noticed here, if nobody joins them."""
     global _prune_at
     if len(_spawned) >= _prune_at:
         for other in tuple(_spawned):
-            if (other.joined or other.handle() is None) and other.has_ended():
-                _spawned.discard(other)
+            if other.has_ended() and other.handle() is None:
                 other.report()
         _prune_at = max(64, 2 * len(_spawned))
     _spawned.add(task)
+    task.let_go()
 
 
-def _await_all() -> None:
+def _finish_all(interrupted: bool) -> None:
     """The program ends."""
     for task in tuple(_spawned):
-        if not task.joined:
-            task.wait(None)
-            task.joined = False
-            task.report()
+        try:
+            task.finish(interrupted)
+        except KeyboardInterrupt:
+            interrupted = True
+        task.report()
     _spawned.clear()
 
 
-scope.at_exit(_await_all)
+scope.at_exit(_finish_all)
 os.register_at_fork(after_in_child=_spawned.clear)

@@ -105,7 +105,7 @@ class _Home:
         return loop is None or loop.is_closed()
 
     def seat(self, task: asyncio.Task[Any]) -> Seat:
-        """The seat of the task that runs, which has none yet."""
+        """The seat of a task that has none yet."""
         party = _core.Party.create(self.bell)
         seat = self.seats[task] = Seat(self, task, party)
         _seats.setdefault(party.index, []).append(seat)
@@ -254,24 +254,33 @@ def _listen(home: _Home) -> None:
 
 def _seat(arena: _core.Arena) -> Seat:
     """The seat of the task that runs, in this arena."""
-    global _last
     loop = _get_running_loop()
     task = None if loop is None else asyncio.current_task(loop)
     if loop is None or task is None:
         raise RuntimeError("asend, arecv and aselect are for the tasks of a running event loop")
     home = _last
     if home is None or home.arena is not arena or home._loop() is not loop:
-        homes = _homes.setdefault(loop, {})
-        home = homes.get(arena.uid)
-        if home is None:
-            home = homes[arena.uid] = _Home(loop, arena)
-        _last = home
+        home = _home(loop, arena)
     return home.seats.get(task) or home.seat(task)
 
 
-def party() -> _core.Party:
-    """The party of the task that runs."""
-    return _seat(_core.Arena.default()).party
+def _home(loop: asyncio.AbstractEventLoop, arena: _core.Arena) -> _Home:
+    """That of the loop, in this arena."""
+    global _last
+    homes = _homes.setdefault(loop, {})
+    home = homes.get(arena.uid)
+    if home is None:
+        home = homes[arena.uid] = _Home(loop, arena)
+    _last = home
+    return home
+
+
+def party(task: asyncio.Task[Any] | None = None) -> _core.Party:
+    """The party of the task that runs; or of another one of the running loop, which has not yet begun."""
+    arena = _core.Arena.default()
+    if task is None:
+        return _seat(arena).party
+    return _home(task.get_loop(), arena).seat(task).party
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from .run import Run
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["Errand", "drive", "drive_in_loop", "drive_with_loop"]
+__all__ = ["Errand", "begin", "drive", "drive_in_loop", "drive_with_loop", "stop"]
 
 # Seconds that those who are stopped have, and what they get then: after poison; after SIGTERM; after SIGKILL.
 PATIENCE = ((2.0, signal.SIGTERM), (1.0, signal.SIGKILL), (5.0, None))
@@ -115,7 +115,7 @@ def begin(run: Run) -> None:
     try:
         run.begin()
     except BaseException:
-        _stop(run)
+        stop(run)
         raise
 
 
@@ -131,11 +131,11 @@ def drive(run: Run, timeout: float | None = None) -> bool:
         with _Waiter(run) as waiter:
             return waiter.wait(lambda: run.over, deadline)
     except BaseException:
-        _stop(run)
+        stop(run)
         raise
 
 
-def _stop(run: Run) -> None:
+def stop(run: Run) -> None:
     """Ends it in bounded time, whatever that takes of its OS processes."""
     run.stop()
     for patience, number in PATIENCE:
@@ -237,20 +237,43 @@ class Errand:
         self._lock = threading.Lock()
 
     def start(self) -> Errand:
-        """In the loop's thread at once; else soon."""
+        """When this returns its processes have been started, and have their ends."""
         if running_loop() is self.loop:
             self._start()
-        else:
-            self.loop.call_soon_threadsafe(self._start)
+            return self
+        started = threading.Event()
+
+        def start() -> None:
+            try:
+                self._start()
+            finally:
+                started.set()
+
+        self.loop.call_soon_threadsafe(start)
+        try:
+            started.wait()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def _start(self) -> None:
-        self._task = self.loop.create_task(drive_in_loop(self.run, self._parent), name="interproc.csp")
+        from .. import tasks
+
+        run = self.run
+        self._task = self.loop.create_task(drive_in_loop(run, self._parent), name="interproc.csp")
         self._task.add_done_callback(self._done)
+        if not run.begun:
+            run.loop = self.loop
+            run.starter = tasks.party(self._task).name if run.communicates else 0
+            run.begin()
 
     def _done(self, task: asyncio.Task[bool]) -> None:
         if not task.cancelled():
             self.error = task.exception()
+        elif not self.run.over:  # perhaps before it had begun to drive
+            self.run.stop()
+            self.run.signal(signal.SIGTERM)
         with self._lock:
             self.over.set()
             calls, self._calls = self._calls, []
@@ -266,9 +289,17 @@ class Errand:
                 return
         call()
 
-    def cancel(self) -> None:
-        """Stop it, from any thread."""
-        self.loop.call_soon_threadsafe(self._cancel)
+    def stop(self) -> None:
+        """From another thread than the loop's: ends it in bounded time; a Ctrl-C meanwhile is impatience."""
+        while not self.over.is_set():
+            if not self.loop.is_running():  # nobody can end the tasks in it
+                self.run.stop()
+                self.run.signal(signal.SIGTERM)
+                return
+            with contextlib.suppress(KeyboardInterrupt, RuntimeError):  # it was closed just now
+                self.loop.call_soon_threadsafe(self._cancel)
+                self.over.wait(sum(patience for patience, _ in PATIENCE))
+                return
 
     def _cancel(self) -> None:
         if self._task is not None:
@@ -276,14 +307,14 @@ class Errand:
 
     def wait(self, timeout: float | None = None) -> bool:
         """In another thread than the loop's; whether it is over. Whatever is raised here stops it."""
+        if self.loop.is_closed() and not self.over.is_set():
+            raise RuntimeError("the event loop was closed in which its tasks were to run")
         joining = _Joining(_core.Party.current() if self.run.communicates and timeout is None else None)
         joining.set(1)
         try:
             return self.over.wait(timeout)
         except BaseException:
-            self.cancel()
-            with contextlib.suppress(KeyboardInterrupt):
-                self.over.wait(sum(patience for patience, _ in PATIENCE))
+            self.stop()
             raise
         finally:
             joining.set(0)

@@ -243,6 +243,7 @@ def _main(job: _Job) -> None:
     try:
         code = _work(job, scope)
     except KeyboardInterrupt:  # once more, or while it was ending
+        scope.interrupted = True
         scope.poison_all()
         code = 1
     raise SystemExit(code)
@@ -255,6 +256,7 @@ def _work(job: _Job, scope: scopes.Scope) -> int:
         settled = returned(run_here(job.work[0], "process", job.work[1], job.work[2]))
     except BaseException as error:
         settled = settle(error, skip=3)
+    scope.interrupted = settled.outcome.interrupted
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if not _deliver(job, settled):
         settled = Settled(settled.outcome, poisons=True)

@@ -46,6 +46,7 @@ def _wait(poll: select.epoll) -> None:
                 call = _watched.pop(descriptor)
             with contextlib.suppress(RuntimeError):  # the loop was closed
                 call()
+            del call  # what it refers to is over, and is not kept till the next
 
 
 def background_loop() -> asyncio.AbstractEventLoop:

@@ -55,6 +55,7 @@ class Run:
         leaves: all its processes, in order.
         over: whether all have ended.
         stopped: whether it was told to stop.
+        unattended: whether Ctrl-C that ends one of its processes is to stop it, see leave().
     """
 
     def __init__(self, composition: Composition) -> None:
@@ -65,7 +66,7 @@ class Run:
         self.running = 0
         self.watched: dict[int, Leaf] = {}  # by descriptor: the OS processes that run
         self.has_sequence = composition.has_sequence()
-        self.begun = self.over = self.stopped = False
+        self.begun = self.over = self.stopped = self.unattended = False
         self.loop: asyncio.AbstractEventLoop | None = None  # where its tasks run
         self.on_watch: Callable[[int], object] | None = None  # told of each descriptor that is new
         self.on_end: Callable[[], object] | None = None  # told after each end
@@ -194,6 +195,8 @@ class Run:
         leaf.member = None
         self.running -= 1
         self._done(leaf, outcome)
+        if outcome.interrupted and self.unattended:
+            self.stop()
         if self.on_end is not None:
             self.on_end()
 
@@ -256,7 +259,14 @@ class Run:
             if leaf.state != "ended":
                 poison_all(leaf.description.ends())
                 if leaf.description.kind == "task" and leaf.member is not None:
-                    leaf.member.cancel()
+                    with contextlib.suppress(RuntimeError):  # the loop was closed
+                        leaf.member.cancel()
+
+    def leave(self) -> None:
+        """Its starter is at its end: who presses Ctrl-C, or has pressed it, means all that is left."""
+        self.unattended = True
+        if any(leaf.outcome is not None and leaf.outcome.interrupted for leaf in self.leaves):
+            self.stop()
 
     def signal(self, number: int) -> None:
         """To all its OS processes that run."""
