@@ -38,7 +38,7 @@ from interproc.csp import (
     Writer,
     process,
 )
-from interproc.csp.scope import current_scope
+from interproc.csp.scope import Scope, current_scope
 
 KINDS = ["process", "thread", "task"]
 
@@ -1122,6 +1122,29 @@ def test_each_process_has_a_scope() -> None:
     channel.reader()
     assert Parallel(work(channel.writer()).with_name("w")) == [("w", 2, 0)]
     assert current_scope().name == "main"
+
+
+def test_ends_go_while_a_scope_is_looked_at() -> None:
+    """To make a list takes memory, at which the cyclic garbage is collected, and the ends in it."""
+
+    class Cycle:
+        def __init__(self) -> None:
+            self.me = self
+
+    here = Scope("here")
+    kept = [Cycle() for _ in range(5)]
+    for end in kept:
+        here.add(end)
+    threshold = gc.get_threshold()
+    try:
+        for turn in range(2000):
+            end = Cycle()
+            here.add(end)
+            gc.set_threshold(1 + turn % 20)  # so it comes at each place of what follows
+            del end
+            assert set(kept) <= set(here.ends())
+    finally:
+        gc.set_threshold(*threshold)
 
 
 def test_processes_are_introduced_to_the_arena() -> None:

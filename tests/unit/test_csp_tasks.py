@@ -455,9 +455,9 @@ def test_what_is_left_of_a_closed_loop_goes(caplog: pytest.LogCaptureFixture) ->
     loop = asyncio.new_event_loop()
     loop.run_until_complete(main())
     loop.close()
-    wait_until(lambda: not tasks._seats and loop not in tasks._homes)
-    nobody_receives(out)
     gone = weakref.ref(loop)
+    wait_until(lambda: gone() not in tasks._homes)
+    nobody_receives(out)
     with caplog.at_level(100):  # asyncio tells of a task that was pending
         kept.clear()
         del loop
