@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import os
@@ -118,6 +119,28 @@ def test_timeouts() -> None:
         nobody_receives(out)
         nobody_sends(inp)
         assert (await asyncio.gather(out.asend(2), inp.arecv(SOON)))[1] == 2
+
+    run(main())
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_who_only_looks_lets_the_others_go_on(mixed: bool) -> None:
+    """Again and again, as one does with skip()."""
+
+    async def main() -> None:
+        _, inp, out = pair()
+        queue = interproc.Queue[int]() if mixed else None
+
+        async def looks() -> object:
+            for _ in range(100):
+                chosen = await aselect(inp, queue, skip())
+                if isinstance(chosen, Received):
+                    return chosen.value
+                with contextlib.suppress(TimeoutError):
+                    return await inp.arecv(0)
+            return None
+
+        assert await asyncio.gather(looks(), out.asend(1, SOON)) == [1, None]
 
     run(main())
 

@@ -183,6 +183,7 @@ class Choice:
                 return chosen
             left = _left(deadline)
             if left == 0:
+                await asyncio.sleep(0)
                 return self._over(over, timeout)
             with Watch(self._descriptors()) as watch:
                 try:

@@ -339,6 +339,7 @@ async def choose(
             elif outside is not None and outside.fired:
                 return None
             if not wait:
+                await asyncio.sleep(0)  # who only looks, again and again, lets the other tasks go on
                 raise _too_late(timeout)
             again = False
             while not again:
