@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import gc
 import os
@@ -29,6 +30,7 @@ from interproc.csp import (
     ChannelPoison,
     ChannelRetire,
     Description,
+    Exited,
     Parallel,
     ProcessFailed,
     Reader,
@@ -37,6 +39,7 @@ from interproc.csp import (
     Spawn,
     Writer,
     process,
+    select,
 )
 from interproc.csp.scope import Scope, current_scope
 
@@ -1107,6 +1110,43 @@ def test_nothing_is_left_behind() -> None:
 
     until(back, limit=10)
     until(lambda: threading.active_count() <= threads + 1, limit=10)
+
+
+def test_a_spawned_that_a_thread_joins_is_waited_for_in_other_ways_too() -> None:
+    """Who waits in a loop, or in a select for something else as well, does not wait for that thread."""
+
+    @process(kind="thread")
+    def work(inp: Reader[int]) -> int:
+        return inp.recv()
+
+    for limit in (None, 0.1):  # the thread is there at the end, or goes before
+        channel, other = Channel[int](), Channel[int](buffer=1)
+        inp, out = channel.reader(), channel.writer()
+        spawned = Spawn(work(inp))
+        drives = threading.Event()
+
+        def join(spawned: Any = spawned, drives: Any = drives, limit: Any = limit) -> None:
+            drives.set()
+            with contextlib.suppress(TimeoutError):
+                spawned.join(limit)
+
+        joining = threading.Thread(target=join)
+        joining.start()
+        assert drives.wait(SOON)
+        time.sleep(0.02)  # it may be so far or not
+        other.writer().send(7)
+        assert select(spawned, other.reader(), timeout=SOON).value == 7
+
+        async def main(spawned: Any = spawned, out: Any = out) -> Any:
+            waiting = asyncio.create_task(spawned._join())
+            await asyncio.sleep(0.05)
+            await out.asend(8, SOON)
+            return await waiting
+
+        assert asyncio.run(main()) == [8]
+        joining.join(SOON)
+        assert not joining.is_alive()
+        assert isinstance(select(spawned, timeout=SOON), Exited)
 
 
 # ---- whose ends these are ----------------------------------------------------------------------------------

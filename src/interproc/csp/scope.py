@@ -48,7 +48,7 @@ class Scope:
 
     def ends(self) -> list[Any]:
         """Those that are referred to still."""
-        refs = self._ends.copy()  # at once, as to take memory may collect ends, which discards their references
+        refs = self._ends.copy()  # at once: taking memory may collect ends, which discards their references
         return [end for end in (ref() for ref in refs) if end is not None]
 
     def retire_all(self) -> None:

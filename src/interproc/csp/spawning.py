@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -9,7 +10,7 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
@@ -134,7 +135,7 @@ class Spawned(Generic[R]):
             self._sentinel = os.eventfd(0, os.EFD_CLOEXEC)
             weakref.finalize(self, os.close, self._sentinel)
             handle = weakref.ref(self)
-            self._task.in_loop(reaper.background_loop()).when_over(lambda: _ring(handle))
+            self._task.when_over(reaper.background_loop(), lambda: _ring(handle))
         return self._sentinel
 
     def poison(self) -> None:
@@ -206,6 +207,7 @@ class _Task:
         self.joined = False  # somebody was told how it ended
         self._errand: Errand | None = None
         self._lock = threading.Lock()  # of who waits for it without an errand
+        self._calls: list[tuple[asyncio.AbstractEventLoop, Callable[[], object]]] = []  # of when_over()
 
     def start(self) -> None:
         if self.run.has("task") or self.run.has_sequence:
@@ -238,34 +240,55 @@ class _Task:
     def _wait(self, timeout: float | None) -> bool:
         deadline = None if timeout is None else time.monotonic() + timeout
         if self._errand is None:
-            if not self._lock.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
-                return False
-            try:
+            with self._alone(timeout) as alone:
+                if not alone:
+                    return False
                 if self._errand is None:
                     left = None if deadline is None else max(0.0, deadline - time.monotonic())
                     return self.run.over or driving.drive(self.run, left)
-            finally:
-                self._lock.release()
         if self._errand.loop is running_loop():
             raise RuntimeError("this would wait for the event loop that it keeps from running: await it")
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         return self._errand.wait(left)
 
-    def in_loop(self, loop: asyncio.AbstractEventLoop) -> Errand:
-        """From now on a task drives it, in this loop unless that is so already."""
-        if self._errand is None:
-            with self._lock:
+    @contextlib.contextmanager
+    def _alone(self, timeout: float | None) -> Iterator[bool]:
+        """Within the block nobody else drives it; gives whether that came to be within so many seconds."""
+        alone = self._lock.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
+        try:
+            yield alone
+        finally:
+            if alone:
+                self._lock.release()
+                self._settle_calls()
+
+    def when_over(self, loop: asyncio.AbstractEventLoop, call: Callable[[], object]) -> None:
+        """Call it at the end, in whatever thread. A task in this loop drives it, if nobody does."""
+        self._calls.append((loop, call))
+        self._settle_calls()
+
+    def _settle_calls(self) -> None:
+        """Nothing is done while a thread drives it, which comes by here afterwards: a loop must not wait."""
+        while self._calls and self._lock.acquire(blocking=False):
+            try:
+                loop, call = self._calls.pop()
+                if self.run.over:
+                    with contextlib.suppress(RuntimeError):  # the loop was closed
+                        call()
+                    continue
                 if self._errand is None:
-                    self._drive_in(loop)
-        assert self._errand is not None
-        return self._errand
+                    self._drive_in(loop if running_loop() is loop else reaper.background_loop())
+                assert self._errand is not None
+                self._errand.when_over(call)
+            finally:
+                self._lock.release()
 
     async def wait_in_loop(self) -> None:
         import asyncio
 
         loop = asyncio.get_running_loop()
         over = asyncio.Event()
-        self.in_loop(loop).when_over(lambda: loop.call_soon_threadsafe(over.set))
+        self.when_over(loop, lambda: loop.call_soon_threadsafe(over.set))
         await over.wait()
         self.joined = True
         self.let_go()
@@ -274,12 +297,9 @@ class _Task:
         """Without waiting."""
         if self.run.over or self._errand is not None:
             return self.run.over
-        if not self._lock.acquire(blocking=False):
-            return False
-        try:
-            driving.drive(self.run, 0)
-        finally:
-            self._lock.release()
+        with self._alone(0) as alone:
+            if alone and self._errand is None:
+                driving.drive(self.run, 0)
         self.let_go()
         return self.run.over
 
@@ -298,11 +318,10 @@ class _Task:
     def _stop(self) -> None:
         if self._errand is not None:
             self._errand.stop()
-        elif self._lock.acquire(timeout=sum(patience for patience, _ in driving.PATIENCE)):
-            try:
+            return
+        with self._alone(sum(patience for patience, _ in driving.PATIENCE)) as alone:
+            if alone:
                 driving.stop(self.run)
-            finally:
-                self._lock.release()
 
     def report(self) -> None:
         """Nobody has joined it: tell at least the user. (Of what was stopped there is nothing to tell.)"""
