@@ -12,7 +12,6 @@
 static uint64_t pack(uint32_t member, uint32_t generation, uint64_t serial) {
     return (uint64_t)(member + 1) | (uint64_t)(generation & 0xFFFF) << 12 | serial << 28;
 }
-static uint64_t owner_of(uint64_t enrolment) { return enrolment & 0xFFFFFFF; }
 static uint64_t serial_of(uint64_t enrolment) { return enrolment >> 28; }
 
 uint64_t ip_barrier_body_size(void) { return ip_object_size(1) + sizeof(ip_barrier); }
@@ -66,8 +65,15 @@ static bool always(ip_arena *arena, uint64_t enrolment, const void *context) {
 }
 
 static ip_status enrol(ip_arena *arena, ip_barrier *barrier, uint64_t *serial) {
+    uint64_t enrolled;
+    bool owned;
+    ip_word *word;
+    IP_TRY(ip_barrier_count(arena, barrier, 0, &enrolled, &owned));
+    if (enrolled >= IP_ENROLLED_MAX) return IP_CROWDED;
     IP_READ(&barrier->serial, *serial);
-    *serial = (*serial + 1) & SERIAL_MAX;
+    do {
+        *serial = (*serial + 1) & SERIAL_MAX;
+    } while (*serial == 0 || find(arena, barrier, *serial, &word) == IP_OK); /* they have gone round, and that one is still there */
     ip_set(&barrier->serial, *serial);
     return ip_offers_add(arena, &barrier->enrolled, pack(arena->self, arena->generation, *serial), always, NULL);
 }
@@ -117,23 +123,17 @@ ip_status ip_barrier_resign(ip_arena *arena, ip_object *object, uint64_t serial)
     return status == IP_FREED ? IP_OK : status;
 }
 
-ip_status ip_barrier_owned(ip_arena *arena, ip_barrier *barrier, uint64_t serial) {
-    ip_word *word;
-    uint64_t enrolment;
-    IP_TRY(find(arena, barrier, serial, &word));
-    IP_READ(word, enrolment);
-    return owner_of(enrolment) == owner_of(pack(arena->self, arena->generation, 0)) ? IP_OK : IP_FREED;
-}
-
-ip_status ip_barrier_count(ip_arena *arena, ip_barrier *barrier, uint64_t *enrolled) {
-    uint64_t head, tail, enrolment;
-    ip_word *word;
+ip_status ip_barrier_count(ip_arena *arena, ip_barrier *barrier, uint64_t serial, uint64_t *enrolled, bool *owned) {
+    uint64_t head, tail, room, enrolment, mine = pack(arena->self, arena->generation, serial);
+    ip_word *words;
     *enrolled = 0;
+    *owned = false;
     IP_TRY(ip_offers_span(&barrier->enrolled, &head, &tail));
-    for (; head < tail; head++) {
-        IP_TRY(ip_offers_at(arena, &barrier->enrolled, head, &word));
-        IP_READ(word, enrolment);
-        if (enrolment) ++*enrolled;
+    IP_TRY(ip_offers_words(arena, &barrier->enrolled, &words, &room));
+    for (uint64_t i = head % room; head < tail; head++, i = i + 1 == room ? 0 : i + 1) {
+        IP_READ(&words[i], enrolment);
+        *enrolled += enrolment != 0;
+        *owned |= enrolment == mine;
     }
     return IP_OK;
 }
@@ -161,7 +161,8 @@ ip_status ip_barrier_look(ip_arena *arena, ip_object *object, uint64_t *enrolled
     ip_id id;
     IP_TRY(locked(arena, object, &barrier));
     *waiting = 0;
-    ip_status status = ip_barrier_count(arena, barrier, enrolled);
+    bool owned;
+    ip_status status = ip_barrier_count(arena, barrier, 0, enrolled, &owned);
     if (status == IP_OK) status = ip_object_id(arena, object, &id);
     if (status == IP_OK) status = ip_offers_span(&barrier->offers, &head, &tail);
     for (; status == IP_OK && head < tail; head++) {

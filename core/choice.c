@@ -159,16 +159,18 @@ static ip_status try_barrier(attempt *a, const ip_guard *guard) {
     ip_barrier *barrier;
     ip_party *party;
     unsigned its;
+    bool owned;
     ip_word *word;
-    uint64_t head, tail, offer, enrolled, waiting = 1, where = ip_where(guard->id, IP_SYNCS);
+    uint64_t head, tail, offer, enrolled, waiting, where = ip_where(guard->id, IP_SYNCS);
     IP_TRY(ip_barrier_of(arena, guard->object, &barrier));
-    IP_TRY(ip_barrier_owned(arena, barrier, guard->enrolment));
-    IP_TRY(ip_barrier_count(arena, barrier, &enrolled));
+    IP_TRY(ip_barrier_count(arena, barrier, guard->enrolment, &enrolled, &owned));
+    if (!owned) return IP_FREED;
     IP_TRY(ip_offers_span(&barrier->offers, &head, &tail));
-    for (; head < tail; head++) {
-        IP_TRY(ip_offers_at(arena, &barrier->offers, head, &word));
+    waiting = 1 + tail - head; /* at most: I, and whose offers are out */
+    for (; tail > head && waiting >= enrolled; tail--) { /* who comes last is often the last there */
+        IP_TRY(ip_offers_at(arena, &barrier->offers, tail - 1, &word));
         IP_READ(word, offer);
-        if (ip_offer_is_out(arena, offer, where, &party, &its)) waiting++;
+        waiting -= !ip_offer_is_out(arena, offer, where, &party, &its);
     }
     if (waiting < enrolled) return IP_AGAIN;
     ip_status status = meet(arena, barrier, where, false);

@@ -21,19 +21,23 @@ ip_status ip_offers_span(const ip_offers *offers, uint64_t *head, uint64_t *tail
     return *head <= *tail && *tail - *head <= room ? IP_OK : IP_CORRUPT;
 }
 
-ip_status ip_offers_at(ip_arena *arena, ip_offers *offers, uint64_t position, ip_word **word) {
-    uint64_t room, at, size;
+ip_status ip_offers_words(ip_arena *arena, ip_offers *offers, ip_word **words, uint64_t *room) {
+    uint64_t at, size;
     ip_block *block;
-    IP_READ(&offers->room, room);
+    IP_READ(&offers->room, *room);
     IP_READ(&offers->block, at);
-    if (!at) {
-        if (room != IP_OFFERS_FEW) return IP_CORRUPT;
-        *word = &offers->few[position % IP_OFFERS_FEW];
-        return IP_OK;
-    }
+    *words = offers->few;
+    if (!at) return *room == IP_OFFERS_FEW ? IP_OK : IP_CORRUPT;
     IP_TRY(ip_heap_block(arena, at, &block, &size));
-    if (!room || room > size / sizeof(ip_word)) return IP_CORRUPT;
-    *word = (ip_word *)ip_at(arena, at) + position % room;
+    *words = ip_at(arena, at);
+    return *room && *room <= size / sizeof(ip_word) ? IP_OK : IP_CORRUPT;
+}
+
+ip_status ip_offers_at(ip_arena *arena, ip_offers *offers, uint64_t position, ip_word **word) {
+    uint64_t room;
+    ip_word *words;
+    IP_TRY(ip_offers_words(arena, offers, &words, &room));
+    *word = words + position % room;
     return IP_OK;
 }
 

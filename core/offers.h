@@ -29,6 +29,8 @@ void ip_offers_init(ip_offers *offers);
 /* Adds a word at the tail; without room, moves what is good to where there is. Commits. */
 ip_status ip_offers_add(ip_arena *arena, ip_offers *offers, uint64_t offer, ip_offer_keeper keep, const void *context);
 ip_status ip_offers_span(const ip_offers *offers, uint64_t *head, uint64_t *tail);
+/* Where the words are: that of a position is words[position % room]. */
+ip_status ip_offers_words(ip_arena *arena, ip_offers *offers, ip_word **words, uint64_t *room);
 /* The word at a position between head and tail. */
 ip_status ip_offers_at(ip_arena *arena, ip_offers *offers, uint64_t position, ip_word **word);
 /* Takes a word out, wherever it is. */

@@ -67,6 +67,55 @@ static void all_who_are_enrolled_meet(void) {
     }
 }
 
+/* As many as one change can tell; the next is refused when it enrols, and not the last when all have come. */
+static void thousands_meet(void) {
+    enum { MOST = IP_ENROLLED_MAX };
+    person *people = calloc(MOST, sizeof *people);
+    deal *d = calloc(MOST, sizeof *d);
+    uint64_t serial;
+    CHECK(people && d);
+    begin();
+    meeting m = meeting_new("crowd");
+    for (unsigned i = 0; i < MOST; i++) {
+        people[i] = person_new();
+        d[i] = deal_of(1);
+        syncing(&d[i], &m, enrol(&m));
+    }
+    CHECK_EQ(ip_barrier_enrol(&arena, m.object, &serial), IP_CROWDED);
+    CHECK_EQ(look(&m).enrolled, MOST);
+    for (unsigned round = 1; round <= 2; round++) {
+        for (unsigned i = 0; i + 1 < MOST; i++) CHECK_EQ(try_deal(&d[i], &people[i], 0, true), IP_AGAIN);
+        OK(try_deal(&d[MOST - 1], &people[MOST - 1], 0, true));
+        for (unsigned i = 0; i + 1 < MOST; i++) OK(settle_deal(&d[i], &people[i]));
+        CHECK_EQ(look(&m).met, round);
+    }
+    OK(ip_barrier_resign(&arena, m.object, d[0].guards[0].enrolment));
+    enrol(&m);
+    for (unsigned i = 0; i < MOST; i++) {
+        end_deal(&d[i]);
+        dismiss(&people[i]);
+    }
+    leave(&m);
+    end();
+    free(people);
+    free(d);
+}
+
+static void numbers_of_enrolments_go_round(void) {
+    enum { LAST = (1 << 28) - 1 };
+    begin();
+    meeting m = meeting_new(NULL);
+    CHECK_EQ(enrol(&m), 1);
+    CHECK_EQ(enrol(&m), 2);
+    OK(ip_barrier_resign(&arena, m.object, 2));
+    ip_set(&m.barrier->serial, LAST - 1);
+    CHECK_EQ(enrol(&m), LAST);
+    CHECK_EQ(enrol(&m), 2); /* 0 is none, 1 still there */
+    CHECK_EQ(look(&m).enrolled, 3);
+    leave(&m);
+    end();
+}
+
 /* Who resigns while others wait has them look again, and the last of them completes the meeting. */
 static void resigning_completes_a_meeting(void) {
     begin();
@@ -383,6 +432,8 @@ int main(void) {
     progress = mmap(NULL, sizeof *progress, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(progress != MAP_FAILED);
     RUN(all_who_are_enrolled_meet);
+    RUN(thousands_meet);
+    RUN(numbers_of_enrolments_go_round);
     RUN(resigning_completes_a_meeting);
     RUN(a_barrier_is_one_guard_of_a_choice);
     RUN(the_dead_are_not_waited_for);

@@ -43,6 +43,8 @@ cdef class Barrier(Handle):
         enrolment._find()
         with nogil:
             status = ip_barrier_enrol(&self.arena.c, self.object, &enrolment.serial)
+        if status == IP_CROWDED:
+            raise _errors.ArenaFull(f"enrolling at {self!r}: {IP_ENROLLED_MAX} are enrolled there, and more cannot meet at one barrier")
         if status:
             raise _error(status, self.arena, f"enrolling at {self!r}")
         enrolment.enrolled = True

@@ -337,6 +337,7 @@ cdef extern from "channel.h" nogil:
     ip_status ip_channel_look(ip_arena *arena, ip_object *object, ip_channel *channel, ip_channel_info *info)
 
 cdef extern from "barrier.h" nogil:
+    enum: IP_ENROLLED_MAX
     ctypedef struct ip_barrier:
         ip_label label
     ip_status ip_barrier_make(ip_arena *arena, ip_object *object, void *settings)
