@@ -519,21 +519,36 @@ static ip_status settle_what_the_dead_left(ip_arena *arena) {
     return status == IP_BUSY ? IP_OK : status; /* it lives */
 }
 
-ip_status ip_object_check_holders(ip_arena *arena, ip_object *object, unsigned end, bool *held) {
-    uint64_t word, vacated;
-    IP_TRY(settle_what_the_dead_left(arena));
+/* Calls look for all who hold the end, but this process. */
+static ip_status each_holder(ip_arena *arena, ip_object *object, unsigned end, ip_status (*look)(ip_arena *, uint32_t, uint64_t), uint64_t now) {
+    uint64_t word;
     for (unsigned i = 0; i < IP_HOLDER_WORDS; i++) {
         IP_READ(&object->ends[end].holders[i], word);
-        while (word) {
-            unsigned bit = (unsigned)__builtin_ctzll(word);
-            word &= word - 1;
-            uint32_t member = i * IP_HOLDER_BITS + bit;
-            if (member != arena->self) IP_TRY(ip_member_bury_if_dead(arena, member));
+        for (; word; word &= word - 1) {
+            uint32_t member = i * IP_HOLDER_BITS + (unsigned)__builtin_ctzll(word);
+            if (member != arena->self) IP_TRY(look(arena, member, now));
         }
     }
+    return IP_OK;
+}
+
+static ip_status bury_if_dead(ip_arena *arena, uint32_t member, uint64_t now) {
+    (void)now;
+    return ip_member_bury_if_dead(arena, member);
+}
+
+ip_status ip_object_check_holders(ip_arena *arena, ip_object *object, unsigned end, bool *held) {
+    uint64_t vacated;
+    IP_TRY(settle_what_the_dead_left(arena));
+    IP_TRY(each_holder(arena, object, end, bury_if_dead, 0));
     IP_READ(&object->vacated, vacated);
     *held = !(vacated >> end & 1);
     return IP_OK;
+}
+
+ip_status ip_object_watch_holders(ip_arena *arena, ip_object *object, unsigned end, uint64_t now) {
+    IP_TRY(settle_what_the_dead_left(arena));
+    return each_holder(arena, object, end, ip_member_watch, now);
 }
 
 ip_status ip_object_next(ip_arena *arena, uint32_t *index, ip_object_info *info) {

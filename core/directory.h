@@ -90,6 +90,8 @@ ip_status ip_directory_sweep(ip_arena *arena);
 
 /* Does somebody other than the dead hold the end? Buries the dead among its holders. *held: 0 or 1. */
 ip_status ip_object_check_holders(ip_arena *arena, ip_object *object, unsigned end, bool *held);
+/* The same, for who waits and looks every slice: see ip_member_watch. */
+ip_status ip_object_watch_holders(ip_arena *arena, ip_object *object, unsigned end, uint64_t now);
 
 typedef struct {
     ip_id id;

@@ -197,6 +197,16 @@ ip_status ip_member_bury_if_dead(ip_arena *arena, uint32_t index) {
     return life == IP_DEAD ? bury(arena, index, state) : IP_OK;
 }
 
+ip_status ip_member_watch(ip_arena *arena, uint32_t index, uint64_t now) {
+    uint64_t seen;
+    if (index >= IP_MEMBERS_MAX) return IP_CORRUPT;
+    ip_word *word = &slot_at(arena, index)->seen;
+    if (ip_get(word, &seen) && seen <= now && now - seen < IP_SLICE_NS / 2) return IP_OK;
+    IP_TRY(ip_member_bury_if_dead(arena, index));
+    ip_set(word, now & IP_PAYLOAD_MAX); /* now there is nobody, or one who is alive */
+    return IP_OK;
+}
+
 ip_status ip_member_withdraw(ip_arena *arena) {
     if (!arena->generation) return IP_OK;
     return ip_directory_release_all(arena, arena->self, arena->generation, true);

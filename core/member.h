@@ -3,6 +3,7 @@
  * A slot:   state    phase | generation << 8      (0: virgin)
  *           pid, started                          (started: clock ticks after boot, from /proc/PID/stat)
  *           exiting  1: it needs the arena's name no more
+ *           seen     when somebody last found it alive
  *
  *     FREE -> RESERVED -> MEMBER -> LEAVING -> FREE
  *
@@ -24,7 +25,9 @@
 #include "arena.h"
 
 typedef struct {
-    ip_word state, pid, started, exiting, spare[4];
+    ip_word state, pid, started, exiting;
+    ip_word seen; /* when somebody last found it alive: ip_now_ns(); unsealed: never */
+    ip_word spare[3];
 } ip_member;
 
 enum { IP_FREE = 0, IP_RESERVED = 1, IP_MEMBER = 2, IP_LEAVING = 3 };
@@ -65,6 +68,9 @@ ip_status ip_member_reap(ip_arena *arena, uint32_t *buried);
 ip_status ip_member_reap_sometimes(ip_arena *arena);
 /* Buries the given member if it is dead. */
 ip_status ip_member_bury_if_dead(ip_arena *arena, uint32_t index);
+/* The same, for those who look every slice while they wait: whom any of them found alive less than half a slice before `now`
+ * (ip_now_ns) counts as alive, as a look takes several system calls, and many may wait for many. */
+ip_status ip_member_watch(ip_arena *arena, uint32_t index, uint64_t now);
 
 /* Under the arena lock: may what this member has be cleared away (it is LEAVING, or it is this process)? */
 bool ip_member_may_clear(ip_arena *arena, uint32_t index, uint32_t generation);

@@ -257,10 +257,10 @@ MAYBE_UNUSED static ip_status withdraw_deal(deal *d, const person *p) {
 
 /* What a waiter does at the end of each slice: does somebody still hold the other ends? Is there something in a buffer? */
 MAYBE_UNUSED static bool look_around(deal *d) {
-    bool held, ready = false;
+    bool ready = false;
     for (unsigned i = 0; i < d->n; i++) {
         ip_guard *g = &d->guards[i];
-        OK(ip_object_check_holders(&arena, g->object, g->side == IP_SYNCS ? 0 : 1 - g->side, &held));
+        OK(ip_object_watch_holders(&arena, g->object, g->side == IP_SYNCS ? 0 : 1 - g->side, ip_now_ns()));
         if (!d->capacities[i]) continue;
         ip_channel *channel;
         OK(ip_channel_of(&arena, g->object, &channel));

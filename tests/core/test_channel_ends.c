@@ -345,6 +345,58 @@ static void texts_about_a_party(void) {
     end();
 }
 
+static ip_member *member_of(uint32_t slot) { return (ip_member *)ip_at(&arena, arena.members) + slot; }
+
+/* Whom one who waits has found alive just now, the others do not look at. */
+static void who_waits_for_many_shares_the_looks(void) {
+    enum { MANY = 12 };
+    const uint64_t half = IP_SLICE_NS / 2;
+    ip_member_info infos[MANY + 1];
+    int life[2];
+    pid_t pids[MANY];
+    begin();
+    conduit c = plain(KEEPERS | READERS);
+    CHECK_EQ(pipe(life), 0);
+    for (unsigned i = 0; i < MANY; i++) {
+        pids[i] = fork_member(&arena);
+        if (pids[i]) continue;
+        char byte;
+        close(life[1]);
+        take_ends(&c, WRITERS);
+        if (read(life[0], &byte, 1) != 0) _exit(1);
+        OK(ip_member_leave(&arena));
+        _exit(0);
+    }
+    close(life[0]);
+    for (unsigned i = 0; i < MANY;) { /* each has taken its side */
+        ip_object_info info;
+        uint32_t index = c.id.index;
+        OK(ip_object_next(&arena, &index, &info));
+        i = info.holders[IP_WRITES];
+        usleep(1000);
+    }
+    CHECK_EQ(ip_member_list(&arena, infos, MANY + 1), MANY + 1);
+    uint64_t now = ip_now_ns();
+    for (unsigned round = 0; round < 4; round++) {
+        uint64_t looked = now + round / 2 * half;
+        OK(ip_object_watch_holders(&arena, c.object, IP_WRITES, looked + round % 2 * (half - 1)));
+        for (unsigned i = 0; i <= MANY; i++)
+            if (infos[i].index != arena.self) CHECK_EQ(word_of(&member_of(infos[i].index)->seen), looked);
+    }
+    CHECK_EQ(kill(pids[3], SIGKILL), 0);
+    CHECK_EQ(child_end(pids[3]), CHILD_KILLED);
+    OK(ip_object_watch_holders(&arena, c.object, IP_WRITES, now + 2 * half - 1));
+    CHECK(!look_at(&c).poisoned);
+    OK(ip_object_watch_holders(&arena, c.object, IP_WRITES, now + 2 * half));
+    CHECK(look_at(&c).poisoned);
+    CHECK_EQ(ip_member_list(&arena, infos, MANY + 1), MANY);
+    close(life[1]);
+    for (unsigned i = 0; i < MANY; i++)
+        if (i != 3) CHECK_EQ(child_end(pids[i]), CHILD_DONE);
+    drop_ends(&c, KEEPERS | READERS);
+    end();
+}
+
 int main(void) {
     alarm(110);
     RUN(poison_is_told_to_all);
@@ -354,6 +406,7 @@ int main(void) {
     RUN(labels);
     RUN(what_is_too_much_is_refused);
     RUN(a_child_inherits_no_sides);
+    RUN(who_waits_for_many_shares_the_looks);
     RUN(bells_ring_for_their_tasks);
     RUN(texts_about_a_party);
     return 0;

@@ -361,12 +361,12 @@ cdef class _Attempt:
 
     cdef int _bury_dead(self) except -1:
         """Has the process died that could end this wait? Then it is buried, which poisons its channels."""
-        cdef cbool held
+        cdef uint64_t now
         cdef unsigned i
         with nogil:
+            now = ip_now_ns()
             for i in range(self.n):
-                ip_object_check_holders(&self.arena.c, self.c[i].object,
-                                        0 if self.c[i].side == IP_SYNCS else 1 - self.c[i].side, &held)
+                ip_object_watch_holders(&self.arena.c, self.c[i].object, 0 if self.c[i].side == IP_SYNCS else 1 - self.c[i].side, now)
         return 0
 
     cdef int _linger(self) except -1:

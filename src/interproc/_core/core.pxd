@@ -88,6 +88,7 @@ cdef extern from "directory.h" nogil:
     ip_status ip_object_hold(ip_arena *arena, ip_id id, unsigned end, uint32_t member)
     ip_status ip_object_release(ip_arena *arena, ip_id id, unsigned end)
     ip_status ip_object_check_holders(ip_arena *arena, ip_object *object, unsigned end, cbool *held)
+    ip_status ip_object_watch_holders(ip_arena *arena, ip_object *object, unsigned end, uint64_t now)
     ip_status ip_object_next(ip_arena *arena, uint32_t *index, ip_object_info *info)
 
 cdef extern from "heap.h" nogil:
