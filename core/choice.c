@@ -207,7 +207,7 @@ static ip_status leave_queue(ip_arena *arena, uint64_t where, uint64_t offer) {
     ip_status status = ip_object_at(arena, (uint32_t)(where & 0xFFFFF), &id, &kind, &object);
     if (status == IP_FREED || status == IP_AGAIN) return IP_OK;
     if (status != IP_OK) return status;
-    if (((id.generation ^ where >> 20) & 0xFFFFFF) || (kind != IP_CHANNEL && kind != IP_BARRIER)) return IP_OK;
+    if (id.generation != (uint32_t)(where >> 20) || (kind != IP_CHANNEL && kind != IP_BARRIER)) return IP_OK;
     IP_TRY(offers_of(arena, object, ip_where_side(where), &offers));
     return ip_offers_remove(arena, offers, offer);
 }

@@ -2,7 +2,7 @@
  *
  *     party     state | event | member | bell | rung | mode | parent, children | guards | table | spill | card | note | inbox | outbox
  *     state     phase 4 | guard 12 | ticket 40          the ticket goes up with each wait
- *     guard     where: index of the object 20 | generation 24 | side 2 | queued 1;  parcel: where in the outbox what it offers begins
+ *     guard     where: index of the object 20 | generation 32 | side 2 | queued 1;  parcel: where in the outbox what it offers begins
  *
  * A guard is `queued` while there is a word for it in the queue of its object, so it is not entered twice.
  *
@@ -86,12 +86,12 @@ static inline int ip_party_phase(uint64_t state) { return (int)(state & 0xF); }
 static inline unsigned ip_party_chosen(uint64_t state) { return (unsigned)(state >> 4 & 0xFFF); }
 static inline uint64_t ip_party_ticket(uint64_t state) { return state >> 16; }
 
-/* where: index 20 | generation 24 | side 2 | queued 1 */
-#define IP_QUEUED (UINT64_C(1) << 46)
+/* where: index 20 | generation 32 | side 2 | queued 1 */
+#define IP_QUEUED (UINT64_C(1) << 54)
 static inline uint64_t ip_where(ip_id id, unsigned side) {
-    return (uint64_t)id.index | (uint64_t)(id.generation & 0xFFFFFF) << 20 | (uint64_t)side << 44;
+    return (uint64_t)id.index | (uint64_t)id.generation << 20 | (uint64_t)side << 52;
 }
-static inline unsigned ip_where_side(uint64_t where) { return (unsigned)(where >> 44 & 3); }
+static inline unsigned ip_where_side(uint64_t where) { return (unsigned)(where >> 52 & 3); }
 
 static inline uint64_t ip_party_name(ip_id id) { return (uint64_t)(id.index + 1) | (uint64_t)id.generation << 21; }
 /* Under the arena lock: sees to it that what is offered has room for so many words in all. Commits. */

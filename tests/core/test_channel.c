@@ -465,6 +465,38 @@ static void processes_wait_for_each_other(void) {
     end();
 }
 
+/* A channel in the place of one that a guard has named is another, however many there were in between. */
+static void a_place_is_used_again_and_again(void) {
+    begin();
+    person a = person_new(), b = person_new();
+    for (unsigned bits = 0; bits < 32; bits += 4) {
+        deal d = deal_of(1), e = deal_of(1);
+        conduit c = conduit_new(0, 0, NULL, BOTH);
+        reading(&d, &c);
+        CHECK_EQ(try_deal(&d, &a, 0, true), IP_AGAIN);
+        CHECK_EQ(withdraw_deal(&d, &a), IP_AGAIN);
+        drop_ends(&c, BOTH);
+        clear_deal(&d);
+        ip_word *state = &((ip_entry *)ip_at(&arena, arena.directory))[c.id.index].state;
+        ip_set(state, word_of(state) + (((UINT64_C(1) << bits) - 1) << 8)); /* kind | generation: as if others had been there */
+        conduit later = conduit_new(0, 0, NULL, BOTH);
+        CHECK_EQ(later.id.index, c.id.index);
+        CHECK_EQ(later.id.generation, c.id.generation + (1u << bits));
+        reading(&d, &later);
+        CHECK_EQ(try_deal(&d, &a, 0, true), IP_AGAIN);
+        writing(&e, &later, bits, 20);
+        OK(try_deal(&e, &b, 0, false));
+        OK(settle_deal(&d, &a));
+        IS_MESSAGE(d.got, bits, 20);
+        drop_ends(&later, BOTH);
+        end_deal(&d);
+        end_deal(&e);
+    }
+    dismiss(&a);
+    dismiss(&b);
+    end();
+}
+
 int main(void) {
     alarm(110);
     RUN(a_rendezvous_in_either_order);
@@ -475,6 +507,7 @@ int main(void) {
     RUN(a_choice_of_any_size);
     RUN(the_search_begins_where_it_is_told);
     RUN(a_party_never_meets_itself);
+    RUN(a_place_is_used_again_and_again);
     RUN(withdrawing_may_be_too_late);
     RUN(threads_wait_for_each_other);
     RUN(processes_wait_for_each_other);
