@@ -129,19 +129,25 @@ void ip_channel_poke_all(ip_arena *arena, ip_object *object) {
     for (unsigned side = 0; side < 2; side++) ip_offers_poke(arena, &channel->offers[side], ip_where(id, side));
 }
 
-ip_status ip_channel_poke_one(ip_arena *arena, ip_object *object, ip_channel *channel, unsigned side) {
-    ip_id id;
+static ip_status poke_one(ip_arena *arena, ip_id id, unsigned side) {
+    int kind;
+    ip_object *object;
+    ip_channel *channel;
     ip_party *party;
     unsigned guard;
-    ip_offers *offers = &channel->offers[side];
-    IP_TRY(ip_lock_take(arena, &arena->header->lock, IP_BRIEFLY));
-    ip_status status = ip_object_id(arena, object, &id);
-    if (status == IP_OK) status = ip_offers_first(arena, offers, ip_where(id, side), &party, &guard);
+    IP_TRY(ip_object_find(arena, id, &kind, &object));
+    IP_TRY(ip_channel_of(arena, object, &channel));
+    IP_TRY(ip_offers_first(arena, &channel->offers[side], ip_where(id, side), &party, &guard));
     /* poked before its offer is taken out: else nobody would find it any more, should this process die in between */
-    if (status == IP_OK) status = ip_party_poke_locked(arena, party);
-    if (status == IP_OK) status = ip_offers_taken(arena, offers, party, guard, ip_where(id, side));
+    IP_TRY(ip_party_poke_locked(arena, party));
+    return ip_offers_taken(arena, &channel->offers[side], party, guard, ip_where(id, side));
+}
+
+ip_status ip_channel_poke_one(ip_arena *arena, ip_id id, unsigned side) {
+    IP_TRY(ip_lock_take(arena, &arena->header->lock, IP_BRIEFLY));
+    ip_status status = poke_one(arena, id, side);
     ip_lock_release(&arena->header->lock);
-    return status == IP_AGAIN ? IP_OK : status;
+    return status == IP_AGAIN || status == IP_FREED ? IP_OK : status;
 }
 
 ip_status ip_channel_bereave(ip_arena *arena, ip_object *object) {

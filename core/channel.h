@@ -77,8 +77,8 @@ static inline bool ip_channel_awaited(ip_channel *channel, unsigned side) {
     uint64_t head = atomic_load_explicit(&channel->offers[side].head, memory_order_seq_cst);
     return head != atomic_load_explicit(&channel->offers[side].tail, memory_order_seq_cst);
 }
-/* Pokes the first who waits at this side of a buffered channel. Takes the arena lock. */
-ip_status ip_channel_poke_one(ip_arena *arena, ip_object *object, ip_channel *channel, unsigned side);
+/* Pokes the first who waits at this side of a buffered channel, if there still is one. Takes the arena lock. */
+ip_status ip_channel_poke_one(ip_arena *arena, ip_id id, unsigned side);
 /* One message more that a full buffer has dropped. */
 void ip_channel_note_lost(ip_channel *channel);
 ip_status ip_channel_look(ip_arena *arena, ip_object *object, ip_channel *channel, ip_channel_info *info);

@@ -286,12 +286,21 @@ static ip_status offer_all(attempt *a) {
 
 /* ---- the calls ---- */
 
+/* Is what the guard names still that? The caller may have let go of it, in another thread, while this one waited for the lock. */
+static ip_status check_there(ip_arena *arena, const ip_guard *guard) {
+    int kind;
+    ip_object *object;
+    IP_TRY(ip_object_find(arena, guard->id, &kind, &object));
+    return object == guard->object ? IP_OK : IP_CORRUPT;
+}
+
 static ip_status search(attempt *a, unsigned first, bool offer) {
     uint64_t state;
     for (unsigned k = 0; k < a->n; k++) {
         unsigned i = (first + k) % a->n;
         const ip_guard *guard = &a->guards[i];
-        ip_status status = guard->side == IP_SYNCS ? try_barrier(a, guard) : try_channel(a, guard);
+        ip_status status = check_there(a->arena, guard);
+        if (status == IP_OK) status = guard->side == IP_SYNCS ? try_barrier(a, guard) : try_channel(a, guard);
         if (status == IP_AGAIN) continue;
         a->choice->guard = i;
         return status;

@@ -32,7 +32,7 @@ typedef struct {
 } ip_choice;
 
 /* Looks for a partner for each guard, beginning with `first` and going round. IP_OK, IP_POISONED, IP_RETIRED: of choice->guard.
- * IP_AGAIN: there is none; with `offer` the offers are out. IP_BUSY: call again. IP_TOO_LONG: a message that is neither in a block
+ * IP_AGAIN: there is none; with `offer` the offers are out. IP_FREED: choice->guard names what is no more. IP_BUSY: call again. IP_TOO_LONG: a message that is neither in a block
  * nor fits into a parcel (ip_parcel_size: at most 8 * IP_PARCEL_WORDS), or too many handles or guards. */
 ip_status ip_choice_try(ip_arena *arena, ip_party *me, ip_id my_id, const ip_guard *guards, unsigned n, unsigned first,
                         bool offer, ip_patience patience, unsigned char *scratch, ip_choice *choice);

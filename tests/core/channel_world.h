@@ -190,10 +190,10 @@ MAYBE_UNUSED static ip_status note_answer(deal *d, ip_status status) {
     return status;
 }
 
-MAYBE_UNUSED static void poke_who_waits(ip_object *object, ip_channel *channel, unsigned side) {
+MAYBE_UNUSED static void poke_who_waits(ip_id id, ip_channel *channel, unsigned side) {
     ip_status status;
     if (!ip_channel_awaited(channel, side)) return;
-    UNTIL_NOT_BUSY(status, ip_channel_poke_one(&arena, object, channel, side));
+    UNTIL_NOT_BUSY(status, ip_channel_poke_one(&arena, id, side));
     CHECK_EQ(status, IP_OK);
 }
 
@@ -207,7 +207,7 @@ MAYBE_UNUSED static ip_status put_buffered(deal *d, unsigned i) {
     UNTIL_NOT_BUSY(status, ip_ring_put(&arena, g->object, ip_channel_ring(channel), IP_READS, g->message, 1, IP_PATIENT, &put));
     if (status == IP_BROKEN) return IP_RETIRED;
     if (status != IP_OK) return status;
-    poke_who_waits(g->object, channel, IP_READS);
+    poke_who_waits(g->id, channel, IP_READS);
     d->choice.delivered = true;
     return IP_OK;
 }
@@ -222,7 +222,7 @@ MAYBE_UNUSED static ip_status take_buffered(deal *d, unsigned i) {
     UNTIL_NOT_BUSY(status, ip_ring_take(&arena, g->object, ip_channel_ring(channel), IP_WRITES, deal_scratch, sizeof deal_scratch, IP_PATIENT,
                                         &d->choice.incoming, 1, &taken));
     if (status == IP_EOF) return IP_RETIRED;
-    if (status == IP_OK) poke_who_waits(g->object, channel, IP_WRITES);
+    if (status == IP_OK) poke_who_waits(g->id, channel, IP_WRITES);
     return status;
 }
 

@@ -465,6 +465,37 @@ static void processes_wait_for_each_other(void) {
     end();
 }
 
+/* Its ends were let go of in another thread meanwhile, and another channel lies where it lay: that one is left alone. */
+static void a_channel_that_is_gone(void) {
+    for (uint64_t capacity = 0; capacity < 2; capacity++) {
+        begin();
+        person a = person_new(), b = person_new();
+        deal d = deal_of(2), e = deal_of(1);
+        conduit c = conduit_new(capacity, 0, NULL, BOTH);
+        reading(&d, &c);
+        drop_ends(&c, BOTH);
+        conduit other = conduit_new(capacity, 0, NULL, BOTH);
+        CHECK_EQ(other.object, c.object);
+        reading(&e, &other);
+        CHECK_EQ(try_deal(&e, &b, 0, true), IP_AGAIN);
+        OK(ip_channel_poke_one(&arena, c.id, IP_READS));
+        CHECK_EQ(settle_deal(&e, &b), IP_BUSY);
+        for (unsigned offer = 0; offer < 2; offer++) {
+            ip_choice choice;
+            ip_guard guard = {.object = c.object, .id = c.id, .side = IP_WRITES};
+            CHECK_EQ(ip_choice_try(&arena, a.party, a.id, &guard, 1, 0, offer, IP_PATIENT, deal_scratch, &choice), IP_FREED);
+        }
+        OK(ip_channel_poke_one(&arena, other.id, IP_READS));
+        CHECK_EQ(settle_deal(&e, &b), IP_AGAIN);
+        drop_ends(&other, BOTH);
+        end_deal(&d);
+        end_deal(&e);
+        dismiss(&a);
+        dismiss(&b);
+        end();
+    }
+}
+
 /* A channel in the place of one that a guard has named is another, however many there were in between. */
 static void a_place_is_used_again_and_again(void) {
     begin();
@@ -507,6 +538,7 @@ int main(void) {
     RUN(a_choice_of_any_size);
     RUN(the_search_begins_where_it_is_told);
     RUN(a_party_never_meets_itself);
+    RUN(a_channel_that_is_gone);
     RUN(a_place_is_used_again_and_again);
     RUN(withdrawing_may_be_too_late);
     RUN(threads_wait_for_each_other);

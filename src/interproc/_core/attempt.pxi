@@ -205,6 +205,8 @@ cdef class _Attempt:
             return status
         if status == IP_FREED and i < self.n and self.c[i].side == IP_SYNCS:
             raise (<Enrolment>self.guards[i])._failed(status, "waiting as")
+        if status == IP_FREED:
+            self._check_ended()     # another thread has retired the last end of its side
         raise _error(status, self.arena, f"communicating at {self._whom()}")
 
     cdef str _text(self):

@@ -333,7 +333,7 @@ cdef extern from "channel.h" nogil:
     ip_status ip_channel_open_for(ip_object *object, ip_channel *channel, unsigned side)
     cbool ip_channel_ready(ip_object *object, ip_channel *channel, unsigned side)
     cbool ip_channel_awaited(ip_channel *channel, unsigned side)
-    ip_status ip_channel_poke_one(ip_arena *arena, ip_object *object, ip_channel *channel, unsigned side)
+    ip_status ip_channel_poke_one(ip_arena *arena, ip_id id, unsigned side)
     void ip_channel_note_lost(ip_channel *channel)
     ip_status ip_channel_look(ip_arena *arena, ip_object *object, ip_channel *channel, ip_channel_info *info)
 

@@ -366,7 +366,7 @@ cdef class End(_RingHandle):
 
     cdef int _poke(self, unsigned side) except -1:
         """Has the first who waits at a side look. IP_BUSY: a lock is held by one who was stopped; then they look when their slice ends."""
-        cdef int status = ip_channel_poke_one(&self.arena.c, self.object, self.channel, side)
+        cdef int status = ip_channel_poke_one(&self.arena.c, self.c_id, side)
         if status and status != IP_BUSY:
             raise _error(status, self.arena, f"using {self!r}")
         return 0
