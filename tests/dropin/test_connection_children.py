@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing.resource_sharer
 import os
 import signal
 from typing import Any
@@ -150,6 +151,7 @@ def test_a_connection_over_a_connection(ctx: Any, crew: Crew) -> None:
     crew.join()
     with pytest.raises(EOFError):
         near.recv()
+    multiprocessing.resource_sharer.stop(SOON)  # the thread by which multiprocessing sends them
 
 
 def test_many_connections(mp: Any, crew: Crew) -> None:

@@ -30,6 +30,7 @@ cdef object _joiners = _weakref.WeakValueDictionary()   # and those that wait fo
 cdef object _waker = None
 cdef uint64_t _checked_at = 0
 cdef object _check_deadlock = None          # interproc.csp.network.deadlock.check, once it is needed; False: there is none
+cdef object _may_act = None                 # interproc.csp.network.crowd.may_act, likewise
 cdef bint _was_crowd = False
 cdef long _counted_at = -1
 cdef Py_ssize_t _counted = 0
@@ -410,8 +411,11 @@ cdef list _alive(object parties):
 
 
 cdef bint _crowd() except -1:
-    """Are there threads that are no parties? Such a thread may yet do anything. For many tasks at one time it is looked at once."""
-    global _was_crowd, _counted_at, _counted
+    """Are there threads that are no parties (of the default arena, in which deadlocks are looked for), and may yet act?
+
+    For many tasks at one time it is looked at once.
+    """
+    global _was_crowd, _counted_at, _counted, _may_act
     cdef Party party
     cdef long now = coarse_ms()
     cdef Py_ssize_t n = _threading.active_count()
@@ -419,11 +423,18 @@ cdef bint _crowd() except -1:
         return _was_crowd
     known = {thread() for thread in _quiet.valuerefs()}
     for party in list(_parties.values()):
-        known.add(party.owner)
-    for party in _alive(_tasks):
-        if not party.closed:
+        if party.arena is _default:
             known.add(party.owner)
-    _was_crowd = not known.issuperset(_threading.enumerate())
+    for party in _alive(_tasks):
+        if party.arena is _default and not party.closed:
+            known.add(party.owner)
+    try:
+        if _may_act is None:
+            from interproc.csp.network.crowd import may_act as _asked
+            _may_act = _asked
+        _was_crowd = _may_act(known)
+    except ImportError:     # this process ends
+        _was_crowd = True
     _counted_at = now
     _counted = n
     return _was_crowd

@@ -222,7 +222,7 @@ class Channel(_core.Channel[T]):
 
     The name is for people: it is shown in pictures, in errors and in the description of a deadlock. A Channel
     is a maker of ends; to hold one keeps nobody waiting, and who only has the Channel is no reader and no
-    writer.
+    writer. In another arena than the default one (`arena`) nobody looks for deadlocks.
 
     Raises:
         TypeError, ValueError: `buffer` is none of these; the name is no str, or longer than 64 bytes.
