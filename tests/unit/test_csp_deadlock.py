@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from interproc._core import Arena
 from interproc.csp.network import deadlock, parties
 
 READS, WRITES, SYNCS = parties.READS, parties.WRITES, parties.SYNCS
@@ -120,9 +121,7 @@ def test_one_who_has_both_ends_and_one_whose_partner_is_not_known() -> None:
     assert lines[0] == "deadlock: a process waits for what nobody else could bring about"
     assert lines[1] == "     P (pid 100) sends to 'x', whose only reader is itself"
     lines = told(entry(0, "P", (1, "w", "x"), waits=(1, WRITES)))
-    assert lines[1] == (
-        "     P (pid 100) sends to 'x', whose reader no process was given, and who made it has not retired it"
-    )
+    assert lines[1] == "     P (pid 100) sends to 'x', whose reader no process has"
 
 
 def test_a_choice_names_what_it_chooses_among() -> None:
@@ -173,6 +172,7 @@ class Core:
     def __init__(self, *found: dict[str, Any]) -> None:
         self.found = list(found)
         self.declared: list[str] = []
+        self.Arena = Arena
 
     def stuck(self) -> list[dict[str, Any]]:
         return self.found
@@ -207,5 +207,33 @@ def test_an_error_in_it_is_not_told_to_who_waits(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(deadlock, "_core", Broken())
     assert deadlock.check() is False
-    monkeypatch.setattr(deadlock, "_core", Core({"guards": [1]}))
-    assert deadlock.check() is False
+
+
+def test_what_cannot_be_drawn_is_told_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    for found in ([{"guards": [1]}], [entry(0, "P", waits=(1, READS)), entry(1, "Q", waits=(1, READS))]):
+        core = Core(*found)
+        monkeypatch.setattr(deadlock, "_core", core)
+        monkeypatch.setattr(deadlock, "explain", None)
+        assert deadlock.check() is True
+    text = "deadlock: 2 processes wait for what nobody could bring about (in pid 100 and pid 101)"
+    assert core.declared == [f"{text}\n{deadlock.ADVICE}"]
+
+
+def test_what_changes_while_it_is_drawn_is_looked_at_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Changing(Core):
+        def declare_stuck(self, found: list[dict[str, Any]], text: str) -> bool:
+            super().declare_stuck(found, text)
+            self.found = [entry(0, "P", waits=(987654, READS)), entry(1, "Q", waits=(987654, READS))]
+            return len(self.declared) == 2
+
+    def look_at(arena: object, key: str) -> dict[str, Any]:
+        looked.append(key)
+        return {"label": "seldom"}
+
+    looked: list[str] = []
+    core = Changing(entry(0, "P", waits=(987654, READS)))
+    monkeypatch.setattr(deadlock, "_core", core)
+    monkeypatch.setattr(deadlock.parties, "look_at", look_at)
+    assert deadlock.check() is True
+    assert ["P" in text and "Q" in text for text in core.declared] == [False, True]
+    assert "'seldom'" in core.declared[1] and looked == ["987654.1"]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from interproc import _core
 from interproc.csp.network import parties
@@ -11,6 +13,7 @@ from interproc.csp.network.parties import READS, SYNCS, WRITES, Party, Side
 
 MOST_LINES = 24  # of processes in a message
 MOST_NAMES = 3  # of those that one waits for
+LOOKS = 3  # at a time: who they are may change while the message is drawn
 ADVICE = (
     "To end it: let one of them communicate in another order, or choose with select(); give a channel "
     "a buffer (Channel(buffer=1)), or a call a timeout; retire ends that are not used any more."
@@ -23,12 +26,24 @@ def check() -> bool:
     It is called by those who wait, every now and then; so whatever goes wrong here is not told to them.
     """
     with contextlib.suppress(Exception):
-        found = _core.stuck()
-        if found and any(entry["guards"] for entry in found):
-            stuck = [parties.read(entry) for entry in found]
-            everybody = [parties.read(entry) for entry in _core.parties()]
-            return bool(_core.declare_stuck(found, explain(stuck, everybody, _labels(stuck, everybody))))
+        for _ in range(LOOKS):
+            found = _core.stuck()
+            if not found or not any(entry["guards"] for entry in found):
+                break
+            if _core.declare_stuck(found, _told(found)):
+                return True
     return False
+
+
+def _told(found: Sequence[Mapping[str, Any]]) -> str:
+    """The message; should it not be possible to draw it, a plain one."""
+    try:
+        stuck = [parties.read(entry) for entry in found]
+        everybody = [parties.read(entry) for entry in _core.parties()]
+        return explain(stuck, everybody, _labels(stuck, everybody))
+    except Exception:
+        pids = sorted({int(entry.get("pid") or 0) for entry in found})
+        return f"{_headline(len(found), 0)} (in {_listed([f'pid {pid}' for pid in pids])})\n{ADVICE}"
 
 
 def _labels(stuck: Sequence[Party], everybody: Sequence[Party]) -> dict[str, str]:
@@ -37,10 +52,15 @@ def _labels(stuck: Sequence[Party], everybody: Sequence[Party]) -> dict[str, str
     unknown = dict.fromkeys(key for party in stuck for key, _ in party.guards if key not in called)
     with contextlib.suppress(Exception):
         for key in [*unknown][:MOST_LINES]:
-            seen = parties.look_at(_core.Arena.default(), key)
-            if seen is not None and seen.get("label"):
-                called[key] = str(seen["label"])
+            called[key] = _label(key)
     return called
+
+
+@functools.lru_cache(1000)
+def _label(key: str) -> str:
+    """What an object is called, found by looking at it: once, as that may take long enough to look anew."""
+    seen = parties.look_at(_core.Arena.default(), key)
+    return str(seen["label"] or "") if seen is not None else ""
 
 
 def explain(stuck: Sequence[Party], everybody: Sequence[Party], called: Mapping[str, str]) -> str:
@@ -86,7 +106,7 @@ def _line(party: Party, called: Mapping[str, str], everybody: Sequence[Party]) -
     if party.joining and not party.guards:
         waits = "waits for those that it started"
         if children := [other for other in everybody if other.parent == party.key and other.guards]:
-            waits += f", as {_listed(children)}"
+            waits += f", as {_listed(_names(children))}"
     else:
         guards = list(dict.fromkeys(party.guards))
         parts = [_guard(party, guard, called, everybody) for guard in guards[: parties.GUARDS_SAID]]
@@ -103,17 +123,21 @@ def _guard(party: Party, guard: Side, called: Mapping[str, str], everybody: Sequ
     partners = [other for other in everybody if other is not party and _acts(other, key, side)]
     what = f"{parties.VERBS.get(side, 'waits at')} {parties.named(key, called)}"
     if side == SYNCS:
-        return f"{what}, where {_listed(partners)} is missing" if partners else what
+        return f"{what}, where {_listed(_names(partners))} is missing" if partners else what
     role = "writer" if side == READS else "reader"
     if partners:
-        return f"{what}, whose {role}{'s are' if len(partners) > 1 else ' is'} {_listed(partners)}"
+        return f"{what}, whose {role}{'s are' if len(partners) > 1 else ' is'} {_listed(_names(partners))}"
     if _acts(party, key, side):
         return f"{what}, whose only {role} is itself"
-    return f"{what}, whose {role} no process was given, and who made it has not retired it"
+    return f"{what}, whose {role} no process has"
 
 
-def _listed(some: Sequence[Party]) -> str:
-    names = [party.name for party in some[:MOST_NAMES]]
+def _names(some: Sequence[Party]) -> list[str]:
+    return [party.name for party in some]
+
+
+def _listed(some: Sequence[str]) -> str:
+    names = [*some[:MOST_NAMES]]
     if len(some) > MOST_NAMES:
         names.append(f"{len(some) - MOST_NAMES} others")
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
