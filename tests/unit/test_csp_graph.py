@@ -17,10 +17,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from dropin.support import SOON, until
 
+from interproc.csp import Channel, Reader, Spawn, Writer, process
 from interproc.csp.network import drawing, graph, svg
 from interproc.csp.network.graph import Box, Conduit, Graph
 from interproc.csp.network.layout import Line, Node, place
+from interproc.csp.process import Kind
 
 SVG = "{http://www.w3.org/2000/svg}"
 needs_grandalf = pytest.mark.skipif(
@@ -394,6 +397,37 @@ def test_to_look_at_it_disturbs_nothing(network: subprocess.Popen[str], tmp_path
     out, _ = network.communicate(timeout=50)
     assert out == f"{[n * n for n in range(10)]}\n"
     assert network.returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_ends_that_were_made_and_received_meanwhile_are_in_the_picture(kind: Kind) -> None:
+    def makes(out: Writer[Reader[int]], stop: Reader[int]) -> None:
+        inner = Channel[int]("inner")
+        kept = inner.writer()
+        out.send(inner.reader())
+        stop.recv(timeout=SOON)
+        kept.retire()
+
+    def takes(inp: Reader[Reader[int]]) -> list[int]:
+        return list(inp.recv())
+
+    def both() -> Conduit | None:
+        found = graph.live()
+        names = {box.key: box.name for box in found.boxes}
+        for conduit in found.conduits:
+            if conduit.name == "inner" and conduit.readers and conduit.writers:
+                assert [names[key] for key in conduit.writers + conduit.readers] == ["maker", "taker"]
+                return conduit
+        return None
+
+    there, stop = Channel[Reader[int]]("there"), Channel[int]("stop")
+    running = Spawn(
+        process(makes, kind=kind, name="maker")(there.writer(), stop.reader()),
+        process(takes, kind=kind, name="taker")(there.reader()),
+    )
+    until(both)
+    stop.writer().send(1)
+    assert running.join() == [None, []]
 
 
 def test_where_there_is_no_network_it_says_so() -> None:

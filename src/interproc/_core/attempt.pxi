@@ -376,6 +376,8 @@ cdef class _Attempt:
         if not self.lingers:
             self.lingers = True
             self.party._note(_where_from())
+            if _introducer is not None:
+                _introducer(self.party)
         self.party._set_mode((0 if self.deadline == UINT64_MAX else IP_TIMED) | (0 if self.probe is None else IP_OUTSIDE) |
                              (IP_CROWD if _crowd() else 0))
         return _look_for_deadlock(self.arena)

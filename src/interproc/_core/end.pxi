@@ -137,6 +137,11 @@ cdef class End(_RingHandle):
         return self.ended is None and self.open and self.owned_of == _forks
 
     @property
+    def away(self):
+        """Whether it has ended, or this process has let go of it by disown() and has not used it since."""
+        return self.ended is not None or (not self.open and self.owned_of == _forks)
+
+    @property
     def channel_id(self):
         """Names the channel in its arena: "channel#12.3"."""
         return self._id()

@@ -28,6 +28,7 @@ cdef object _quiet = _weakref.WeakValueDictionary()     # by number, threads tha
 cdef object _tasks = _weakref.WeakValueDictionary()     # by name, the parties of tasks
 cdef object _joiners = _weakref.WeakValueDictionary()   # and those that wait for others' end
 cdef object _waker = None
+cdef object _introducer = None
 cdef uint64_t _checked_at = 0
 cdef object _check_deadlock = None          # interproc.csp.network.deadlock.check, once it is needed; False: there is none
 cdef object _may_act = None                 # interproc.csp.network.crowd.may_act, likewise
@@ -70,6 +71,8 @@ cdef class Party(Handle):
     cdef unsigned long thread   # where it was used last, by its number
     cdef object owner           # and as a Thread: numbers are used again
     cdef bint noted
+    cdef bytes card             # as described
+    cdef public object scope    # whose it is, for the introducer
 
     def __init__(self):
         raise TypeError("a Party is had from Party.current() or Party.create()")
@@ -90,6 +93,11 @@ cdef class Party(Handle):
     def index(self):
         """Its index in the directory of the arena, which the waker is called with."""
         return self.c_id.index
+
+    @property
+    def thread(self):
+        """The threading.Thread that it was used in last."""
+        return self.owner
 
     @property
     def name(self):
@@ -131,9 +139,11 @@ cdef class Party(Handle):
         """Tells others about it: the card, at most 4096 bytes, and the `name` of the party that started it (0: nobody)."""
         cdef int status
         self._check_mine()
-        status = ip_party_set_card(&self.arena.c, self.party, PyBytes_AS_STRING(card), len(card))
-        if status:
-            raise _error(status, self.arena, f"describing {self!r} in {len(card)} bytes (at most {IP_CARD_MAX})")
+        if card != self.card:
+            status = ip_party_set_card(&self.arena.c, self.party, PyBytes_AS_STRING(card), len(card))
+            if status:
+                raise _error(status, self.arena, f"describing {self!r} in {len(card)} bytes (at most {IP_CARD_MAX})")
+            self.card = card
         ip_set(&self.party.parent, parent)
 
     def set_note(self, str text):
@@ -303,20 +313,23 @@ cdef class Party(Handle):
             attempt._end()
 
     def tend(self):
-        """What somebody has to do for the offers of a task every 40 ms: notices the dead, buffers, and deadlocks. Also of who joins."""
+        """What somebody has to do for the offers of a task every 40 ms: notices the dead, buffers, and deadlocks. Also of who joins.
+
+        Returns whether there are threads that may act, which is why it is no part of a deadlock.
+        """
         cdef _Attempt attempt = self.attempt
+        cdef bint crowd
         if attempt is None or not attempt.out or self.closed or self.forks != _forks:
-            return
-        if attempt.n == 0:
-            self._set_mode(IP_JOINING | (IP_CROWD if _crowd() else 0))
-            _look_for_deadlock(self.arena)
-            return
-        attempt._bury_dead()
-        if attempt._any_ended() or attempt._any_ready():
-            self.poke()
-            return
-        self._set_mode(self.wish | (IP_CROWD if _crowd() else 0))
+            return False
+        if attempt.n:
+            attempt._bury_dead()
+            if attempt._any_ended() or attempt._any_ready():
+                self.poke()
+                return False
+        crowd = _crowd()
+        self._set_mode((self.wish if attempt.n else IP_JOINING) | (IP_CROWD if crowd else 0))
         _look_for_deadlock(self.arena)
+        return crowd
 
 
 cdef Party _new_party(object cls, Arena arena, Party bell):
@@ -448,6 +461,13 @@ def set_waker(function):
     _waker = function
 
 
+def set_introducer(function):
+    """What is called with a thread's party, to describe() it anew: when its wait takes long, in that thread; with one that has a
+    `scope` and waits for others' end, in any thread. It raises nothing."""
+    global _introducer
+    _introducer = function
+
+
 cdef inline void _wake(uint32_t woken) noexcept:
     if woken:
         _call_waker(woken - 1)
@@ -506,6 +526,8 @@ cdef int _look_for_deadlock(Arena arena) except -1:
     _forget_threads(0)
     for party in _alive(_joiners):  # threads may have ended, or become parties, since
         party._set_mode(IP_JOINING | (IP_CROWD if _crowd() else 0))
+        if party.scope is not None and _introducer is not None:
+            _introducer(party)
     if not ip_stuck_due(&arena.c):  # another process looks, for all
         return 0
     if _check_deadlock is None:

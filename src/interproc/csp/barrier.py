@@ -46,6 +46,11 @@ class Enrolment(_core.Enrolment):
         """The barrier's name, or what it is called for want of one."""
         return self.label or self.id
 
+    @property
+    def away(self) -> bool:
+        """Whether it has resigned, or was sent to another process."""
+        return self.moved or "resigned" in self.__dict__
+
     def resign(self) -> None:
         """The others do not wait for it any more. Once more is the same."""
         if not self.moved:

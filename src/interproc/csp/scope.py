@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import json
 import os
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterable
 from multiprocessing import util
 from typing import Any
+
+from .. import _core
 
 __all__ = ["Scope", "at_exit", "collect", "current_scope"]
 
@@ -26,6 +30,8 @@ class Scope:
         run: the number of the composition that it is part of, or 0.
         interrupted: whether it ended by Ctrl-C.
         party: the party of a task, once it has one (csp/tasks.py makes it, and calls introduce()).
+
+    A thread's party refers to its scope, too; a task's does not, as that would be a circle.
     """
 
     __slots__ = ("__weakref__", "_ends", "interrupted", "kind", "name", "parent", "party", "run")
@@ -66,14 +72,20 @@ class Scope:
 
     def introduce(self, party: Any) -> None:
         """Records in the arena whose party that is, for pictures and for the description of a deadlock."""
-        party.describe(self.card(), self.parent)
+        thread = party.thread
+        if self is _main and thread is not threading.main_thread():  # one of the program's own
+            party.describe(self.card(f"{self.name}: {thread.name}", "thread"), self.parent)
+        else:
+            party.describe(self.card(self.name, self.kind), self.parent)
 
-    def card(self) -> bytes:
+    def card(self, name: str, kind: str) -> bytes:
         """Who this is, and which ends it has (the first that fit), as JSON of at most CARD_ROOM bytes."""
-        about = {"name": self.name[:200], "kind": self.kind, "pid": os.getpid(), "run": self.run}
+        about = {"name": name[:200], "kind": kind, "pid": os.getpid(), "run": self.run}
         ends = []
         room = CARD_ROOM - len(json.dumps(about)) - 20
         for end in self.ends():
+            if getattr(end, "away", False):
+                continue
             side = getattr(end, "side", None)
             entry = [
                 getattr(end, "channel_id", None) or end.id,
@@ -148,6 +160,16 @@ def collect(end: Any) -> None:
     ends = scope._ends
     ends.add(weakref.ref(end, ends.discard))
 
+
+def introduce(party: Any) -> None:
+    """Of a thread that waits: others want to know who that is, and what it has made or received by now."""
+    with contextlib.suppress(Exception):
+        if party.scope is None:
+            party.scope = current_scope()
+        party.scope.introduce(party)
+
+
+_core.set_introducer(introduce)
 
 # ---- the end of an OS process ------------------------------------------------------------------------------
 

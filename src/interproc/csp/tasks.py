@@ -23,7 +23,7 @@ from .. import _core
 from ..errors import ChannelRetire
 from . import scope
 
-__all__ = ["choose", "communicate", "joining", "party"]
+__all__ = ["choose", "communicate", "introduce", "joining", "party"]
 
 _SLICE = 0.04  # seconds between two looks after the waits of a loop
 _DOZE = 1.0  # seconds without a wait, after which the thread of a loop sleeps
@@ -43,7 +43,7 @@ class Seat:
 
     __slots__ = (
         *("home", "task", "party", "future", "woken"),
-        *("declared", "mode", "noted", "offered", "timed"),
+        *("mode", "noted", "offered", "process", "timed"),
     )
 
     def __init__(self, home: _Home, task: asyncio.Task[Any], party: _core.Party) -> None:
@@ -56,7 +56,13 @@ class Seat:
         self.mode = (False, False)  # as party.set_mode() was told
         self.noted = False
         self.offered = False  # it waits for a communication, not only for something outside
-        self.declared = False  # a CSP process, which can be part of a deadlock
+        self.process: scope.Scope | None = None  # which the task is (part of), and can be part of a deadlock
+
+    def introduce(self) -> None:
+        """Others want to know who waits here, and what ends it has by now."""
+        if self.process is not None and self.process.party is self.party:
+            with contextlib.suppress(Exception):
+                self.process.introduce(self.party)
 
     def set_mode(self, outside: bool) -> None:
         """Whether its wait may end by a time limit, or by what is no communication: not in a deadlock."""
@@ -111,7 +117,7 @@ class _Home:
         _seats.setdefault(party.index, []).append(seat)
         process = scope.current_scope()
         if process.kind == "task":
-            seat.declared = True
+            seat.process = process
             if process.party is None:  # it is not a task that the process has made
                 process.party = party
                 process.introduce(party)
@@ -158,7 +164,8 @@ class _Home:
             if not seat.noted:
                 seat.noted = True
                 seat.party.set_note(_where(seat.task))
-            seat.set_mode(not (closed and seat.declared))
+                seat.introduce()
+            seat.set_mode(not (closed and seat.process is not None))
         for seat in seats:
             seat.party.tend()
 
@@ -281,6 +288,14 @@ def party(task: asyncio.Task[Any] | None = None) -> _core.Party:
     if task is None:
         return _seat(arena).party
     return _home(task.get_loop(), arena).seat(task).party
+
+
+def introduce() -> None:
+    """Has others know of the process that the task that runs belongs to, and what ends that has by now."""
+    seat, process = _seat(_core.Arena.default()), scope.current_scope()
+    if process.party is None or process.party is seat.party:
+        with contextlib.suppress(Exception):
+            process.introduce(seat.party)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ... import _core
+from .. import scope
 from . import reaper
 from .run import Run
 
@@ -24,14 +25,20 @@ __all__ = ["Errand", "begin", "drive", "drive_in_loop", "drive_with_loop", "stop
 
 # Seconds that those who are stopped have, and what they get then: after poison; after SIGTERM; after SIGKILL.
 PATIENCE = ((2.0, signal.SIGTERM), (1.0, signal.SIGKILL), (5.0, None))
+LOOK = 0.1  # seconds until who waits for others looks whether it can end
 
 
 class _Joining:
-    """What the party that waits for processes tells: for how many. None: it tells nothing."""
+    """What the party that waits for processes tells: for how many. None: it tells nothing.
+
+    Somebody has to look whether this process has threads that may act: any wait of it that takes long does,
+    and here it is done soon, and again as long as there are any.
+    """
 
     def __init__(self, party: _core.Party | None) -> None:
         self.party = party
         self.count = 0
+        self.tended = True  # there is nothing to look for
 
     def set(self, count: int) -> None:
         if self.party is None or count == self.count:
@@ -41,6 +48,12 @@ class _Joining:
         if count:
             self.party.joining(count)
         self.count = count
+        self.tended = count == 0
+
+    def tend(self) -> None:
+        """Due LOOK seconds after it has begun, and after the last look, unless it is `tended`."""
+        if self.party is not None and not self.tended:
+            self.tended = not self.party.tend()
 
 
 # ---- a thread ----------------------------------------------------------------------------------------------
@@ -51,7 +64,9 @@ class _Waiter:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.joining = _Joining(_core.Party.current())
+        party = _core.Party.current()
+        scope.introduce(party)
+        self.joining = _Joining(party)
         self._poll: select.epoll | None = None
         self._bell = -1
 
@@ -76,12 +91,14 @@ class _Waiter:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             # With a time limit it ends by itself, and this thread goes on: so it is no part of a deadlock.
             self.joining.set(run.running if deadline is None else 0)
+            pause = left if self.joining.tended else LOOK
             if not run.watched:
-                run.note_posted(left)
+                run.note_posted(pause)
             else:
-                self._look(left)
+                self._look(pause)
             if left == 0:
                 break
+            self.joining.tend()
         return over()
 
     def _watch(self, descriptor: int) -> None:
@@ -184,7 +201,11 @@ async def drive_in_loop(run: Run, parent: int = 0, timeout: float | None = None)
             while not over():
                 changed.clear()
                 joining.set(run.running)
+                timer = None if joining.tended else loop.call_later(LOOK, changed.set)
                 await changed.wait()
+                if timer is not None:
+                    timer.cancel()
+                    joining.tend()
 
         run.on_end = changed.set
         run.on_watch = watch
@@ -198,6 +219,8 @@ async def drive_in_loop(run: Run, parent: int = 0, timeout: float | None = None)
                 run.loop = loop
                 run.starter = party.name if party is not None else 0
                 run.begin()
+            if party is not None and not parent:
+                tasks.introduce()
             if timeout is None:
                 await wait(lambda: run.over)
             else:
@@ -309,7 +332,7 @@ class Errand:
         """In another thread than the loop's; whether it is over. Whatever is raised here stops it."""
         if self.loop.is_closed() and not self.over.is_set():
             raise RuntimeError("the event loop was closed in which its tasks were to run")
-        joining = _Joining(_core.Party.current() if self.run.communicates and timeout is None else None)
+        joining = _joining_a_loop(self.run.communicates and timeout is None)
         joining.set(1)
         try:
             return self.over.wait(timeout)
@@ -329,6 +352,14 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
     return _get_running_loop()
 
 
+def _joining_a_loop(tells: bool) -> _Joining:
+    """Of this thread. It has not given its processes their ends yet, so what it has is told later."""
+    party = _core.Party.current() if tells else None
+    if party is not None:
+        party.scope = scope.current_scope()
+    return _Joining(party)
+
+
 def drive_with_loop(run: Run) -> None:
     """Starts one that has tasks, and waits until it is over: in an event loop here, or in another thread."""
     parent = _core.Party.current().name if run.communicates else 0
@@ -337,7 +368,7 @@ def drive_with_loop(run: Run) -> None:
         return
     import asyncio
 
-    joining = _Joining(_core.Party.current() if run.communicates else None)
+    joining = _joining_a_loop(run.communicates)
     joining.set(1)
     try:
         with asyncio.Runner() as runner:
