@@ -77,6 +77,7 @@ static ip_status fill_header(ip_arena *arena) {
     ip_set(&h->journal.count, 0);
     ip_set(&h->journal.decided_at, 0);
     ip_set(&h->journal.decided_value, 0);
+    ip_set(&h->looked, 0);
     for (int i = 0; i < 3; i++) {
         arena->identity[i] &= (UINT64_C(1) << 48) - 1;
         ip_set(&h->identity[i], arena->identity[i]);

@@ -49,6 +49,7 @@ typedef struct {
     ip_word bins[IP_BINS];        /* offset of the first free block of each size class, or 0 */
     _Alignas(IP_CACHE_LINE) ip_lock lock;
     ip_journal journal;
+    ip_word looked; /* ip_ticks() when somebody last looked for the dead; here, as who reads it takes the lock next */
 } ip_header;
 
 typedef struct ip_arena {

@@ -90,8 +90,19 @@ typedef struct {
     unsigned n;
     unsigned char *scratch;
     ip_choice *choice;
+    uint64_t now;   /* ip_ticks() */
     ip_event *wake; /* whom to wake once the lock is free */
 } attempt;
+
+/* Does the partner's process live? IP_DIED, with choice->dead: it does not, though its offer is out. */
+static ip_status check_lives(attempt *a, const ip_party *partner) {
+    uint64_t since, owner;
+    IP_READ(&partner->since, since);
+    IP_READ(&partner->member, owner);
+    if (since == a->now) return IP_OK;
+    a->choice->dead = (uint32_t)(owner & 0xFFF) - 1;
+    return ip_member_has_died(a->arena, a->choice->dead, (uint32_t)(owner >> 12)) ? IP_DIED : IP_OK;
+}
 
 static ip_status try_channel(attempt *a, const ip_guard *guard) {
     ip_arena *arena = a->arena;
@@ -106,6 +117,7 @@ static ip_status try_channel(attempt *a, const ip_guard *guard) {
     ip_offers *offers = &channel->offers[!guard->side];
     for (;;) {
         IP_TRY(ip_offers_first(arena, offers, where, &partner, &its));
+        IP_TRY(check_lives(a, partner));
         ip_status status = guard->side == IP_READS
                                ? take_offer(arena, partner, its, a->scratch, &a->choice->incoming)
                                : fill_inbox(arena, partner, its, guard->message);
@@ -124,7 +136,8 @@ static ip_status try_channel(attempt *a, const ip_guard *guard) {
 }
 
 /* Tells all who wait at the barrier that they have met; one journaled change. */
-static ip_status meet(ip_arena *arena, ip_barrier *barrier, uint64_t where, bool tell) {
+static ip_status meet(attempt *a, ip_barrier *barrier, uint64_t where, bool tell) {
+    ip_arena *arena = a->arena;
     uint64_t head, tail, offer, state, met;
     unsigned its;
     ip_party *party;
@@ -143,6 +156,7 @@ static ip_status meet(ip_arena *arena, ip_barrier *barrier, uint64_t where, bool
             IP_TRY(ip_party_call(arena, party, &wake, NULL));
             if (wake) ip_event_wake(wake);
         } else if (ip_offer_is_out(arena, offer, where, &party, &its)) {
+            IP_TRY(check_lives(a, party));
             IP_READ(&party->state, state);
             SET(&party->state, ip_party_pack(IP_PARTY_MET, its, ip_party_ticket(state)));
             FAULT("barrier.told");
@@ -173,14 +187,14 @@ static ip_status try_barrier(attempt *a, const ip_guard *guard) {
         waiting -= !ip_offer_is_out(arena, offer, where, &party, &its);
     }
     if (waiting < enrolled) return IP_AGAIN;
-    ip_status status = meet(arena, barrier, where, false);
+    ip_status status = meet(a, barrier, where, false);
     if (status != IP_OK) {
         ip_journal_rollback(arena);
         return status;
     }
     ip_journal_commit(arena);
     FAULT("barrier.met");
-    return meet(arena, barrier, where, true);
+    return meet(a, barrier, where, true);
 }
 
 /* ---- offers ---- */
@@ -277,6 +291,7 @@ static ip_status offer_all(attempt *a) {
     for (unsigned i = 0; i < a->n; i++) IP_TRY(enter_queue(a, i));
     FAULT("choice.entered");
     ip_set(&a->me->guards, a->n);
+    ip_set(&a->me->since, a->now);
     IP_READ(&a->me->state, state);
     uint64_t waiting = ip_party_pack(IP_PARTY_WAITING, 0, ip_party_ticket(state) + 1);
     atomic_exchange_explicit(&a->me->state, ip_seal(waiting), memory_order_seq_cst);
@@ -313,9 +328,10 @@ static ip_status search(attempt *a, unsigned first, bool offer) {
 
 ip_status ip_choice_try(ip_arena *arena, ip_party *me, ip_id my_id, const ip_guard *guards, unsigned n, unsigned first,
                         bool offer, ip_patience patience, unsigned char *scratch, ip_choice *choice) {
-    attempt a = {arena, me, my_id, guards, n, scratch, choice, NULL};
+    attempt a = {arena, me, my_id, guards, n, scratch, choice, ip_ticks(), NULL};
     memset(choice, 0, sizeof *choice);
     if (n > IP_GUARDS_MAX) return IP_TOO_LONG;
+    IP_TRY(ip_member_look(arena, a.now, &choice->dead));
     IP_TRY(ip_lock_take(arena, &arena->header->lock, patience));
     ip_status status = search(&a, first, offer);
     ip_lock_release(&arena->header->lock);

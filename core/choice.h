@@ -7,6 +7,11 @@
  *     ip_choice_try(offer) -> IP_AGAIN -> ip_party_wait ... -> ip_choice_settle -> IP_AGAIN (poked): try again
  *                                        time is over:        ip_choice_withdraw -> IP_AGAIN, or it was chosen after all
  *
+ * Who has died, and is not buried yet, has its offers out. So whoever would complete with an offer of another process looks first
+ * whether that lives, unless it was made within the same tick of the coarse clock (ip_ticks): the look is a system call, and most
+ * offers are taken sooner. Within a tick a death is as if it had come just after the communication. As those who communicate all
+ * the time wait for nobody, and so look for nobody, ip_choice_try looks now and then for all who have died (ip_member_look).
+ *
  * Guards of buffered channels are not completed here but by the ring: the caller tries those before, and, once its offers are out,
  * looks again with ip_channel_ready.
  */
@@ -28,11 +33,13 @@ typedef struct {
     unsigned guard;       /* which came true, or is poisoned or retired */
     bool delivered;       /* of IP_WRITES: the message's block is no longer this process's */
     ip_incoming incoming; /* of IP_READS, if IP_OK; its contents lie in the scratch memory, of at least IP_PARCEL_SCRATCH bytes, aligned to 8 */
+    uint32_t dead;        /* of IP_DIED: the member */
     uint32_t woken;       /* index + 1 of a party of this process with a bell that has to be told, or 0 */
 } ip_choice;
 
 /* Looks for a partner for each guard, beginning with `first` and going round. IP_OK, IP_POISONED, IP_RETIRED: of choice->guard.
- * IP_AGAIN: there is none; with `offer` the offers are out. IP_FREED: choice->guard names what is no more. IP_BUSY: call again. IP_TOO_LONG: a message that is neither in a block
+ * IP_AGAIN: there is none; with `offer` the offers are out. IP_FREED: choice->guard names what is no more. IP_BUSY: call again.
+ * IP_DIED: ip_member_bury_if_dead(choice->dead), then call again. IP_TOO_LONG: a message that is neither in a block
  * nor fits into a parcel (ip_parcel_size: at most 8 * IP_PARCEL_WORDS), or too many handles or guards. */
 ip_status ip_choice_try(ip_arena *arena, ip_party *me, ip_id my_id, const ip_guard *guards, unsigned n, unsigned first,
                         bool offer, ip_patience patience, unsigned char *scratch, ip_choice *choice);

@@ -13,6 +13,8 @@
 #include "fault.h"
 #include "heap.h"
 
+#define LOOK_TICKS 95u /* 100 ms */
+
 static ip_member *slot_at(const ip_arena *arena, uint32_t index) {
     return (ip_member *)ip_at(arena, arena->members) + index;
 }
@@ -69,6 +71,15 @@ ip_life ip_member_life(ip_arena *arena, uint32_t index, uint32_t generation) {
     if (!ip_get(&slot->pid, &pid) || !ip_get(&slot->started, &started)) return IP_UNKNOWABLE;
     int64_t now = start_time((pid_t)pid);
     return now < 0 || (uint64_t)now == started ? IP_ALIVE : IP_DEAD;
+}
+
+bool ip_member_has_died(ip_arena *arena, uint32_t index, uint32_t generation) {
+    uint64_t state;
+    if (index >= IP_MEMBERS_MAX || (index == arena->self && generation == arena->generation)) return false;
+    if (!ip_get(&slot_at(arena, index)->state, &state) || generation_of(state) != generation || phase_of(state) == IP_FREE) return false;
+    if (phase_of(state) == IP_LEAVING) return true;
+    struct flock lock = byte_of(arena, index, F_WRLCK);
+    return fcntl(arena->fd, F_OFD_GETLK, &lock) == 0 && lock.l_type == F_UNLCK;
 }
 
 /* Another open file description of the arena, since locks belong to descriptions. */
@@ -263,6 +274,23 @@ ip_status ip_member_reap_sometimes(ip_arena *arena) {
     IP_READ(&arena->header->last_reap, last);
     if (now == last || !ip_swap(&arena->header->last_reap, last, now)) return IP_OK;
     return ip_member_reap(arena, &buried);
+}
+
+ip_status ip_member_look(ip_arena *arena, uint64_t now, uint32_t *dead) {
+    uint64_t looked, used, state;
+    ip_header *header = arena->header;
+    IP_READ(&header->looked, looked);
+    if ((now >= looked && now - looked < LOOK_TICKS) || !ip_swap(&header->looked, looked, now)) return IP_OK;
+    IP_READ(&header->members_used, used);
+    if (used > IP_MEMBERS_MAX) return IP_CORRUPT;
+    for (*dead = 0; *dead < used; ++*dead) {
+        if (atomic_load(&slot_at(arena, *dead)->state) == 0) continue; /* virgin */
+        IP_READ(&slot_at(arena, *dead)->state, state);
+        if (!ip_member_has_died(arena, *dead, generation_of(state))) continue;
+        ip_set(&header->looked, looked); /* there may be more */
+        return IP_DIED;
+    }
+    return IP_OK;
 }
 
 int ip_member_list(ip_arena *arena, ip_member_info *infos, int max) {

@@ -42,6 +42,9 @@ typedef struct {
 
 ip_life ip_member_life(ip_arena *arena, uint32_t index, uint32_t generation);
 
+/* Has it died, as its file lock tells by itself? It costs one system call, and may take a dead one for alive, unlike ip_member_life. */
+bool ip_member_has_died(ip_arena *arena, uint32_t index, uint32_t generation);
+
 /* The life of the member that a lock's owner word names. */
 ip_life ip_owner_life(ip_arena *arena, uint64_t owner);
 
@@ -66,6 +69,9 @@ ip_status ip_member_leave(ip_arena *arena);
 ip_status ip_member_reap(ip_arena *arena, uint32_t *buried);
 /* The same, at most once a second for all members together: called where something is created. */
 ip_status ip_member_reap_sometimes(ip_arena *arena);
+/* Has anybody died, and is not buried? IP_DIED: *dead has; then it is to be buried, and asked again. It is looked for at most ten
+ * times a second, for all members together: else IP_OK. now: ip_ticks(). */
+ip_status ip_member_look(ip_arena *arena, uint64_t now, uint32_t *dead);
 /* Buries the given member if it is dead. */
 ip_status ip_member_bury_if_dead(ip_arena *arena, uint32_t index);
 /* The same, for those who look every slice while they wait: whom any of them found alive less than half a slice before `now`

@@ -17,7 +17,7 @@ ip_status ip_party_make(ip_arena *arena, ip_object *object, void *context) {
     ip_party *party = party_at(object);
     (void)context;
     memset(party, 0, sizeof *party);
-    ip_word *words[] = {&party->state,    &party->bell,   &party->rung,       &party->mode, &party->parent,
+    ip_word *words[] = {&party->state,    &party->bell,   &party->rung,       &party->mode, &party->since, &party->parent,
                         &party->children, &party->guards, &party->table,      &party->table_room, &party->spill, &party->card,
                         &party->card_size, &party->card_sum, &party->note_size, &party->note_sum};
     for (unsigned i = 0; i < sizeof words / sizeof *words; i++) ip_set(words[i], 0);

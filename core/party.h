@@ -1,6 +1,6 @@
 /* party.h: parties: who waits at channels and barriers, and what offers they have out.
  *
- *     party     state | event | member | bell | rung | mode | parent, children | guards | table | spill | card | note | inbox | outbox
+ *     party     state | event | member | bell | rung | mode | since | parent, children | guards | table | spill | card | note | inbox | outbox
  *     state     phase 4 | guard 12 | ticket 40          the ticket goes up with each wait
  *     guard     where: index of the object 20 | generation 32 | side 2 | queued 1;  parcel: where in the outbox what it offers begins
  *
@@ -54,6 +54,7 @@ typedef struct {
     ip_word bell;     /* index + 1 | generation << 21 of a party, or 0 */
     ip_word rung;
     ip_word mode;
+    ip_word since;    /* ip_ticks() when its offers were made */
     ip_word parent;   /* who started it, named as bell is, or 0 */
     ip_word children; /* JOINING: for how many it waits */
     ip_word guards;   /* how many are in force */

@@ -21,6 +21,7 @@ typedef enum {
     IP_HELD,     /* another has the gate of the container: wait for it, and call again */
     IP_POISONED, /* the channel was poisoned */
     IP_RETIRED,  /* the other side of the channel has retired */
+    IP_DIED,     /* another process has died: bury it, and call again */
     IP_STUCK,    /* a wait that can never end: a deadlock */
     IP_OS_ERROR  /* see errno */
 } ip_status;

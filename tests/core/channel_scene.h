@@ -69,13 +69,13 @@ static unsigned new_person(unsigned guards) {
 
 MAYBE_UNUSED static conduit *last_channel(void) { return &channels[n_channels - 1]; }
 
-static void actor_takes(unsigned mask) {
+MAYBE_UNUSED static void actor_takes(unsigned mask) {
     for (unsigned i = 0; flags & SIDES && i < n_channels; i++) take_ends(&channels[i], mask);
     if (flags & ORPHAN) make_inner();
 }
 
 /* It is as it was sent; what it has brought is there, and is let go of if nobody else had it. */
-static void is_the_message(const message *m) {
+MAYBE_UNUSED static void is_the_message(const message *m) {
     IS_MESSAGE(*m, NUMBER, size);
     CHECK_EQ(m->n_handles, n_handles);
     if (!n_handles || !(flags & ORPHAN)) return;

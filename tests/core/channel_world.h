@@ -238,8 +238,11 @@ MAYBE_UNUSED static ip_status try_deal(deal *d, const person *p, unsigned first,
         if (status != IP_AGAIN) return note_answer(d, status);
     }
     memset(&d->choice, 0xEE, sizeof d->choice);
-    UNTIL_NOT_BUSY(status, ip_choice_try(&arena, p->party, p->id, d->guards, d->n, first, offer, IP_PATIENT, deal_scratch, &d->choice));
-    return note_answer(d, status);
+    for (;;) {
+        UNTIL_NOT_BUSY(status, ip_choice_try(&arena, p->party, p->id, d->guards, d->n, first, offer, IP_PATIENT, deal_scratch, &d->choice));
+        if (status != IP_DIED) return note_answer(d, status);
+        OK(ip_member_bury_if_dead(&arena, d->choice.dead));
+    }
 }
 
 /* IP_BUSY: still waiting. */

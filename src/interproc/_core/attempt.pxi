@@ -91,6 +91,11 @@ cdef class _Attempt:
         while True:
             status = ip_choice_try(&self.arena.c, self.party.party, self.party.c_id, self.c + start, n, first, offer, patience,
                                    <unsigned char *>self.room, &self.choice)
+            if status == IP_DIED:
+                with nogil:
+                    status = ip_member_bury_if_dead(&self.arena.c, self.choice.dead)
+                if status == IP_OK:
+                    continue
             if status != IP_BUSY:
                 break
             # That others have the lock, one after the other, is no reason to give up; that one has it for long (it was stopped) is.

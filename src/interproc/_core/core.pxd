@@ -10,7 +10,7 @@ cdef extern from "status.h":
     ctypedef enum ip_status:
         IP_OK, IP_AGAIN, IP_BUSY, IP_NO_MEMORY, IP_CORRUPT, IP_SHUT_DOWN, IP_EOF, IP_BROKEN, IP_FREED, IP_EXISTS
         IP_CROWDED, IP_LEFT, IP_TOO_LONG, IP_NOT_OWNER, IP_OVERFLOW, IP_OS_ERROR, IP_HELD
-        IP_POISONED, IP_RETIRED, IP_STUCK
+        IP_POISONED, IP_RETIRED, IP_STUCK, IP_DIED
 
 cdef extern from "word.h" nogil:
     ctypedef uint64_t ip_word
@@ -59,6 +59,7 @@ cdef extern from "member.h" nogil:
     ip_status ip_member_leave(ip_arena *arena)
     ip_status ip_member_reap(ip_arena *arena, uint32_t *buried)
     ip_status ip_member_reap_sometimes(ip_arena *arena)
+    ip_status ip_member_bury_if_dead(ip_arena *arena, uint32_t index)
     void ip_member_announce_exit(ip_arena *arena)
     cbool ip_member_others(ip_arena *arena)
     uint32_t ip_member_incarnation(ip_arena *arena, uint32_t index)
@@ -362,6 +363,7 @@ cdef extern from "choice.h" nogil:
         unsigned guard
         cbool delivered
         ip_incoming incoming
+        uint32_t dead
         uint32_t woken
     ip_status ip_choice_try(ip_arena *arena, ip_party *me, ip_id my_id, const ip_guard *guards, unsigned n,
                             unsigned first, cbool offer, ip_patience patience, unsigned char *scratch, ip_choice *choice)
