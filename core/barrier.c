@@ -156,22 +156,12 @@ ip_status ip_barrier_member(ip_arena *arena, ip_barrier *barrier, uint64_t *posi
 
 ip_status ip_barrier_look(ip_arena *arena, ip_object *object, uint64_t *enrolled, uint64_t *waiting, uint64_t *met) {
     ip_barrier *barrier;
-    uint64_t head, tail, offer;
-    ip_word *word;
     ip_id id;
     IP_TRY(locked(arena, object, &barrier));
-    *waiting = 0;
     bool owned;
     ip_status status = ip_barrier_count(arena, barrier, 0, enrolled, &owned);
     if (status == IP_OK) status = ip_object_id(arena, object, &id);
-    if (status == IP_OK) status = ip_offers_span(&barrier->offers, &head, &tail);
-    for (; status == IP_OK && head < tail; head++) {
-        ip_party *party;
-        unsigned guard;
-        status = ip_offers_at(arena, &barrier->offers, head, &word);
-        if (status == IP_OK && !ip_get(word, &offer)) status = IP_CORRUPT;
-        if (status == IP_OK && ip_offer_is_out(arena, offer, ip_where(id, IP_SYNCS), &party, &guard)) ++*waiting;
-    }
+    if (status == IP_OK) status = ip_offers_count(arena, &barrier->offers, ip_where(id, IP_SYNCS), waiting);
     if (status == IP_OK && !ip_get(&barrier->met, met)) status = IP_CORRUPT;
     ip_lock_release(&arena->header->lock);
     return status;

@@ -89,10 +89,11 @@ bool ip_channel_ready(ip_object *object, ip_channel *channel, unsigned side) {
     return !ip_get(&ring->tail, &put) || !ip_get(&ring->head, &taken) || COUNT(put) < COUNT(taken) + capacity;
 }
 
-ip_status ip_channel_look(ip_arena *arena, ip_object *object, ip_channel *channel, ip_channel_info *info) {
+static ip_status look(ip_arena *arena, ip_object *object, ip_channel *channel, ip_channel_info *info) {
     uint64_t flags, vacated, head, tail;
-    (void)arena;
+    ip_id id;
     memset(info, 0, sizeof *info);
+    IP_TRY(ip_object_id(arena, object, &id));
     IP_READ(&channel->flags, flags);
     IP_READ(&object->vacated, vacated);
     IP_READ(&channel->capacity, info->capacity);
@@ -102,9 +103,7 @@ ip_status ip_channel_look(ip_arena *arena, ip_object *object, ip_channel *channe
     info->poisoned = flags & POISONED;
     for (int side = 0; side < 2; side++) {
         info->retired[side] = vacated >> side & 1;
-        IP_READ(&channel->offers[side].head, head);
-        IP_READ(&channel->offers[side].tail, tail);
-        info->waiting[side] = head < tail ? tail - head : 0;
+        IP_TRY(ip_offers_count(arena, &channel->offers[side], ip_where(id, side), &info->waiting[side]));
     }
     if (info->capacity) {
         IP_READ(&ip_channel_ring(channel)->head, head);
@@ -113,6 +112,13 @@ ip_status ip_channel_look(ip_arena *arena, ip_object *object, ip_channel *channe
         info->buffered = COUNT(head) < COUNT(tail) ? COUNT(tail) - COUNT(head) : 0;
     }
     return ip_label_get(&channel->label, info->label);
+}
+
+ip_status ip_channel_look(ip_arena *arena, ip_object *object, ip_channel *channel, ip_channel_info *info) {
+    IP_TRY(ip_lock_take(arena, &arena->header->lock, IP_PATIENT));
+    ip_status status = look(arena, object, channel, info);
+    ip_lock_release(&arena->header->lock);
+    return status;
 }
 
 void ip_channel_note_lost(ip_channel *channel) {

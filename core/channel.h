@@ -53,7 +53,7 @@ typedef struct {
 typedef struct {
     bool poisoned, retired[2];
     uint64_t capacity, policy, passed, lost, buffered;
-    uint64_t waiting[2]; /* offers that are out, at most */
+    uint64_t waiting[2]; /* offers that are out */
     char label[IP_LABEL_MAX + 1];
 } ip_channel_info;
 
@@ -81,6 +81,7 @@ static inline bool ip_channel_awaited(ip_channel *channel, unsigned side) {
 ip_status ip_channel_poke_one(ip_arena *arena, ip_id id, unsigned side);
 /* One message more that a full buffer has dropped. */
 void ip_channel_note_lost(ip_channel *channel);
+/* Takes the arena lock. */
 ip_status ip_channel_look(ip_arena *arena, ip_object *object, ip_channel *channel, ip_channel_info *info);
 
 /* Under the arena lock: pokes all who wait there. */

@@ -191,6 +191,21 @@ ip_status ip_offers_taken(ip_arena *arena, ip_offers *offers, ip_party *party, u
     return IP_OK;
 }
 
+ip_status ip_offers_count(ip_arena *arena, ip_offers *offers, uint64_t where, uint64_t *out) {
+    uint64_t head, tail, offer;
+    unsigned guard;
+    ip_party *party;
+    ip_word *word;
+    *out = 0;
+    IP_TRY(ip_offers_span(offers, &head, &tail));
+    for (; head < tail; head++) {
+        IP_TRY(ip_offers_at(arena, offers, head, &word));
+        IP_READ(word, offer);
+        if (ip_offer_is_out(arena, offer, where, &party, &guard)) ++*out;
+    }
+    return IP_OK;
+}
+
 void ip_offers_poke(ip_arena *arena, ip_offers *offers, uint64_t where) {
     uint64_t head, tail, offer;
     unsigned guard;

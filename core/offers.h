@@ -49,6 +49,8 @@ static inline uint64_t ip_offer_of(ip_id party, unsigned guard) {
 }
 /* Is the offer out: does its party wait, and its guard name this object and side? */
 bool ip_offer_is_out(ip_arena *arena, uint64_t offer, uint64_t where, ip_party **party, unsigned *guard);
+/* How many are out. */
+ip_status ip_offers_count(ip_arena *arena, ip_offers *offers, uint64_t where, uint64_t *out);
 /* Pokes all whose offers are out. */
 void ip_offers_poke(ip_arena *arena, ip_offers *offers, uint64_t where);
 

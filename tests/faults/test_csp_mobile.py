@@ -186,7 +186,6 @@ def test_poison_during_a_select(kind: Any, place: int) -> None:
             assert isinstance(select((theirs[i], 1) if theirs[i].side else theirs[i], skip()), Skipped)
 
 
-@pytest.mark.xfail(reason="offers that were withdrawn are counted")
 def test_info_does_not_count_who_has_given_up() -> None:
     channels = [Channel[int](), Channel[int]()]
     ends = [(channel.reader(), channel.writer()) for channel in channels]
