@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "directory.h"
+#include "family.h"
 #include "fault.h"
 #include "heap.h"
 
@@ -119,6 +120,7 @@ ip_status ip_member_reserve(ip_arena *arena, int *fd, uint32_t *index) {
         if (atomic_compare_exchange_strong(word, &raw, reserved)) {
             FAULT("member.reserved");
             ip_set(&slot_at(arena, i)->exiting, 0);
+            ip_set(&slot_at(arena, i)->starter, 0);
             *index = i;
             status = note_used(arena, i + 1);
             if (status == IP_OK) return IP_OK;
@@ -181,9 +183,12 @@ bool ip_member_may_clear(ip_arena *arena, uint32_t index, uint32_t generation) {
 
 static ip_status bury(ip_arena *arena, uint32_t index, uint64_t state) {
     uint32_t generation = generation_of(state);
+    uint64_t exiting;
     ip_member *slot = slot_at(arena, index);
     if (phase_of(state) != IP_LEAVING && !ip_swap(&slot->state, state, pack(IP_LEAVING, generation))) return IP_OK;
     FAULT("member.leaving");
+    IP_READ(&slot->exiting, exiting);
+    if (!exiting) IP_TRY(ip_family_bereave(arena, index, generation));
     IP_TRY(clear(arena, index, generation));
     IP_TRY(ip_lock_take(arena, &arena->header->lock, IP_PATIENT));
     ip_swap(&slot->state, pack(IP_LEAVING, generation), pack(IP_FREE, generation));
@@ -225,6 +230,26 @@ ip_status ip_member_withdraw(ip_arena *arena) {
 
 void ip_member_announce_exit(ip_arena *arena) {
     if (arena->generation) ip_set(&slot_at(arena, arena->self)->exiting, 1);
+}
+
+ip_status ip_member_note_starter(ip_arena *arena, uint32_t index) {
+    if (index >= IP_MEMBERS_MAX) return IP_CORRUPT;
+    ip_set(&slot_at(arena, index)->starter, ip_heap_owner(arena));
+    return IP_OK;
+}
+
+bool ip_member_descends(ip_arena *arena, uint32_t index, uint32_t starter, uint32_t generation) {
+    uint64_t state, its;
+    uint32_t expected = 0; /* generation of a starter; 0: of the member itself, whichever */
+    for (unsigned steps = 0; steps < IP_MEMBERS_MAX && index < IP_MEMBERS_MAX; steps++) {
+        ip_member *slot = slot_at(arena, index);
+        if (!ip_get(&slot->state, &state) || phase_of(state) == IP_FREE) return false;
+        if ((expected && generation_of(state) != expected) || !ip_get(&slot->starter, &its) || !its) return false;
+        index = (uint32_t)(its & 0xFFF) - 1;
+        expected = (uint32_t)(its >> 12);
+        if (index == starter && expected == generation) return true;
+    }
+    return false;
 }
 
 bool ip_member_others(ip_arena *arena) {

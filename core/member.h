@@ -2,7 +2,8 @@
  *
  * A slot:   state    phase | generation << 8      (0: virgin)
  *           pid, started                          (started: clock ticks after boot, from /proc/PID/stat)
- *           exiting  1: it needs the arena's name no more
+ *           exiting  1: it ends in order, and needs the arena's name no more
+ *           starter  who has started it as a process of a network, named as the owner of a block is, or 0
  *           seen     when somebody last found it alive
  *
  *     FREE -> RESERVED -> MEMBER -> LEAVING -> FREE
@@ -14,8 +15,8 @@
  * that never arrives is noticed. Once MEMBER, it lives as long as its pid exists with that start time, not as a zombie,
  * and still has the lock: a descriptor that is closed on exec carries it, since a pid and its start time outlive exec.
  *
- * Any member may bury a dead one: swap its phase for LEAVING, clear its bits, free what nobody holds, free the blocks
- * it owned, and only then mark the slot FREE. Each step can be repeated, so an undertaker may die too; each is done
+ * Any member may bury a dead one: swap its phase for LEAVING, tell those whom it has started (family.h), clear its bits, free
+ * what nobody holds, free the blocks it owned, and only then mark the slot FREE. Each step can be repeated, so an undertaker may die too; each is done
  * under the arena lock after a look that the slot is still LEAVING, so a slow undertaker does not harm
  * a successor in the slot. The generation goes up when a slot is taken.
  */
@@ -25,9 +26,9 @@
 #include "arena.h"
 
 typedef struct {
-    ip_word state, pid, started, exiting;
+    ip_word state, pid, started, exiting, starter;
     ip_word seen; /* when somebody last found it alive: ip_now_ns(); unsealed: never */
-    ip_word spare[3];
+    ip_word spare[2];
 } ip_member;
 
 enum { IP_FREE = 0, IP_RESERVED = 1, IP_MEMBER = 2, IP_LEAVING = 3 };
@@ -59,7 +60,11 @@ ip_status ip_member_cancel(ip_arena *arena, uint32_t index);
 /* Lets go of queues and pipes, so that others see their ends at once. Memory, which may still be looked at, and the slot
  * stay until this process has ended and is buried. */
 ip_status ip_member_withdraw(ip_arena *arena);
-/* This process is about to end: it does not count for ip_member_others from now on. */
+/* This process has started the one that a slot is reserved for, as a process of its network. */
+ip_status ip_member_note_starter(ip_arena *arena, uint32_t index);
+/* Was the member of a slot started by that one, or by one that was, and so on? Who started it and has ended in order breaks the chain. */
+bool ip_member_descends(ip_arena *arena, uint32_t index, uint32_t starter, uint32_t generation);
+/* This process is about to end, in order: it does not count for ip_member_others from now on. */
 void ip_member_announce_exit(ip_arena *arena);
 /* Are there other live members, which are not about to end? */
 bool ip_member_others(ip_arena *arena);

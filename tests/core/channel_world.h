@@ -269,6 +269,8 @@ MAYBE_UNUSED static bool look_around(deal *d) {
         OK(ip_channel_of(&arena, g->object, &channel));
         ready = ready || ip_channel_ready(g->object, channel, g->side);
     }
+    uint32_t dead;
+    if (ip_member_look(&arena, ip_ticks(), &dead) == IP_DIED) OK(ip_member_bury_if_dead(&arena, dead));
     return ready;
 }
 

@@ -115,7 +115,9 @@ cdef class Arena:
             for handle in list(self.watched):
                 handle._unwatch()
             ip_member_withdraw(&self.c)
-        if self.path is not None:
+        if self.path is None:
+            ip_member_announce_exit(&self.c)
+        else:
             lock = self._lock_file()
             try:
                 ip_member_announce_exit(&self.c)
@@ -360,6 +362,8 @@ cdef class Arena:
         place = places.get(self.uid)
         if place is None:
             fd, slot = self.reserve()
+            if _threading.get_ident() in _bequests:
+                ip_member_note_starter(&self.c, slot)
             popen.__dict__.setdefault("_interproc_places", []).append(fd)
             place = places[self.uid] = (_reduction.DupFd(fd), slot)
             _weakref.finalize(popen, _close_quietly, popen.__dict__["_interproc_places"])

@@ -367,13 +367,16 @@ cdef class _Attempt:
             self._linger()
 
     cdef int _bury_dead(self) except -1:
-        """Has the process died that could end this wait? Then it is buried, which poisons its channels."""
+        """Has the process died that could end this wait? Then it is buried, which poisons its channels. So is any other, now and then."""
         cdef uint64_t now
+        cdef uint32_t dead
         cdef unsigned i
         with nogil:
             now = ip_now_ns()
             for i in range(self.n):
                 ip_object_watch_holders(&self.arena.c, self.c[i].object, 0 if self.c[i].side == IP_SYNCS else 1 - self.c[i].side, now)
+            if ip_member_look(&self.arena.c, ip_ticks(), &dead) == IP_DIED:
+                ip_member_bury_if_dead(&self.arena.c, dead)
         return 0
 
     cdef int _linger(self) except -1:

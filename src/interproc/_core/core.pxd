@@ -22,6 +22,7 @@ cdef extern from "event.h" nogil:
         pass
     void ip_event_notify(ip_event *event, int how_many)
     uint64_t ip_now_ns()
+    uint64_t ip_ticks()
 
 cdef extern from "lock.h" nogil:
     ctypedef struct ip_lock:
@@ -60,6 +61,8 @@ cdef extern from "member.h" nogil:
     ip_status ip_member_reap(ip_arena *arena, uint32_t *buried)
     ip_status ip_member_reap_sometimes(ip_arena *arena)
     ip_status ip_member_bury_if_dead(ip_arena *arena, uint32_t index)
+    ip_status ip_member_look(ip_arena *arena, uint64_t now, uint32_t *dead)
+    ip_status ip_member_note_starter(ip_arena *arena, uint32_t index)
     void ip_member_announce_exit(ip_arena *arena)
     cbool ip_member_others(ip_arena *arena)
     uint32_t ip_member_incarnation(ip_arena *arena, uint32_t index)

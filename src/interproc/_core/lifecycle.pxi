@@ -1,7 +1,7 @@
 # lifecycle.pxi: what this process's fork() and its end do to its arenas.
 
 cdef dict _forking = {}     # thread -> the arenas in which it has places for a child
-cdef dict _bequests = {}    # thread -> the ends and enrolments that the child of its next fork() is to have
+cdef dict _bequests = {}    # thread that starts a process of its network -> the ends and enrolments that its forked child is to have
 
 
 def leave():
@@ -18,6 +18,7 @@ def leave():
 
 def _before_fork():
     cdef Arena arena
+    cdef uint32_t slot, generation
     cdef int status
     Arena.default()
     kept = _forking[_threading.get_ident()] = list(_arenas.values())    # none goes while its place is kept
@@ -31,6 +32,8 @@ def _before_fork():
             status = ip_fork_prepare(&arena.c)
         if status and error is None:    # the child will be in the others
             error = _error(status, arena, "a place for the child of fork()")
+        if status == IP_OK and _threading.get_ident() in _bequests and ip_fork_slot(&arena.c, &slot, &generation) == IP_OK:
+            ip_member_note_starter(&arena.c, slot)
     for handle in _bequests.get(_threading.get_ident(), ()):
         status = _bequeath(handle)
         if status and status != IP_FREED and error is None:     # freed: it has ended, as its use will tell
@@ -40,9 +43,10 @@ def _before_fork():
 
 
 def bequeath(handles):
-    """The child of this thread's next fork() has these: ends of channels, which stay this process's, too, and enrolments, which move.
-    None: nothing."""
-    cdef list them = list(handles or ())
+    """What this thread starts now, until bequeath(None), is a process of its network: should this process be killed, the channels
+    that the other has ends of are poisoned, too. If it is forked, it has these: ends of channels, which stay this process's, too,
+    and enrolments, which move."""
+    cdef list them = list(() if handles is None else handles)
     for handle in them:
         if isinstance(handle, End):
             (<End>handle)._ready()
@@ -51,7 +55,7 @@ def bequeath(handles):
         else:
             raise TypeError(f"only ends of channels and enrolments can be bequeathed, not {type(handle).__name__}")
     _bequests.pop(_threading.get_ident(), None)
-    if them:
+    if handles is not None:
         _bequests[_threading.get_ident()] = them
 
 

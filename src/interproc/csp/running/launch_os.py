@@ -58,8 +58,12 @@ def start_process(leaf: Leaf, keeper: Keeper, interruptible: bool) -> list[Any]:
         resource_tracker.ensure_running()  # its start would let signals in again
         context = _default_context.get_context(method)
         member = context.Process(target=_main, args=(job,), name=description.name)
-        with travel.main_as_it_is(), without_interrupt():  # in which that may have let it
-            member.start()
+        _core.bequeath(())
+        try:
+            with travel.main_as_it_is(), without_interrupt():  # in which that may have let it
+                member.start()
+        finally:
+            _core.bequeath(None)
         leaf.watched = member.sentinel
         if method == "spawn":  # whose sentinel is inherited by the children that it forks
             leaf.watched = os.pidfd_open(member.pid)
