@@ -7,6 +7,9 @@ import contextlib
 import gc
 import itertools
 import os
+import subprocess
+import sys
+import textwrap
 import threading
 import weakref
 from collections.abc import Coroutine
@@ -23,6 +26,7 @@ from interproc.csp import (
     ChannelPoison,
     ChannelRetire,
     Exited,
+    Parallel,
     Reader,
     Ready,
     Received,
@@ -35,6 +39,7 @@ from interproc.csp import (
     aselect,
     aselecting,
     poison,
+    process,
     retire,
     skip,
     tasks,
@@ -599,6 +604,69 @@ def test_a_barrier() -> None:
         got(thread)
 
     run(main())
+
+
+# ---- waiting for threads ----
+
+
+@process(kind="thread")
+def receives(inp: Reader[int]) -> int:
+    return inp.recv()
+
+
+def test_another_task_of_the_loop_may_send_to_a_thread_that_is_waited_for() -> None:
+    """So that thread, and who waits for it, are in no deadlock."""
+
+    async def main() -> None:
+        _, inp, out = pair()
+
+        async def later() -> None:
+            await asyncio.sleep(0.6)  # by then one would have been found
+            await out.asend(7)
+
+        sending = asyncio.create_task(later())
+        assert await Parallel(receives(inp)) == [7]
+        await sending
+
+    run(main())
+
+
+def test_a_time_limit_may_end_the_wait_for_a_thread() -> None:
+    async def main() -> None:
+        _, inp, out = pair()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.6):
+                await Parallel(receives(inp))
+        with pytest.raises(ChannelPoison):
+            out.send(1, 0)
+
+    run(main())
+
+
+def test_a_deadlock_of_threads_that_only_a_loop_waits_for() -> None:
+    """In a program of its own, in which no other thread might act."""
+    code = """
+        import asyncio
+        from interproc.csp import Channel, Parallel, process
+
+        @process(kind="thread")
+        def receives(inp):
+            return inp.recv()
+
+        async def main():
+            channel = Channel()
+            out = channel.writer()
+            try:
+                await Parallel(receives(channel.reader()))
+            except ExceptionGroup as group:
+                print(type(group.exceptions[0]).__name__)
+
+        asyncio.run(main())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=SOON
+    )
+    assert (done.stdout, done.stderr) == ("Deadlock\n", "")
 
 
 # ---- what is left ----

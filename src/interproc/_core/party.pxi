@@ -171,10 +171,13 @@ cdef class Party(Handle):
         return 0
 
     def set_mode(self, bint timed, bint outside):
-        """Of a task: whether its offers have a time limit, and whether it waits for other things, too. Also while they are out."""
+        """Of a task: whether its wait has a time limit, and whether it waits for other things, too. Also while it waits or joins."""
         self._check_mine()
         self.wish = (IP_TIMED if timed else 0) | (IP_OUTSIDE if outside else 0)
-        self._set_mode(self.wish | (IP_CROWD if _crowd() else 0))
+        self._set_mode(self._joins() | self.wish | (IP_CROWD if _crowd() else 0))
+
+    cdef uint64_t _joins(self):
+        return IP_JOINING if self.attempt is not None and self.attempt.n == 0 else 0
 
     @property
     def waiting(self):
@@ -203,12 +206,13 @@ cdef class Party(Handle):
         if self.attempt is not None:
             raise _errors.HandleError(f"{self!r} waits already")
         crowd = _crowd()
-        self._set_mode(IP_CROWD if crowd else 0)
+        self._set_mode(IP_CROWD)    # which joining leaves; the rest of its mode is set then
         status = ip_party_join(&self.arena.c, self.party, children)
         if status:
             raise _error(status, self.arena, f"{self!r} is joining")
         attempt._begin(self)
         attempt.out = True
+        self._set_mode(IP_JOINING | self.wish | (IP_CROWD if crowd else 0))
         _joiners[self.name] = self
         return crowd
 
@@ -327,7 +331,7 @@ cdef class Party(Handle):
                 self.poke()
                 return False
         crowd = _crowd()
-        self._set_mode((self.wish if attempt.n else IP_JOINING) | (IP_CROWD if crowd else 0))
+        self._set_mode(self._joins() | self.wish | (IP_CROWD if crowd else 0))
         _look_for_deadlock(self.arena)
         return crowd
 
@@ -525,7 +529,7 @@ cdef int _look_for_deadlock(Arena arena) except -1:
     _checked_at = now
     _forget_threads(0)
     for party in _alive(_joiners):  # threads may have ended, or become parties, since
-        party._set_mode(IP_JOINING | (IP_CROWD if _crowd() else 0))
+        party._set_mode(IP_JOINING | party.wish | (IP_CROWD if _crowd() else 0))
         if party.scope is not None and _introducer is not None:
             _introducer(party)
     if not ip_stuck_due(&arena.c):  # another process looks, for all

@@ -93,7 +93,7 @@ class _Home:
         self.bell = _core.Party.create(arena=arena)
         self.seats: dict[asyncio.Task[Any], Seat] = {}
         self.waiting: set[Seat] = set()
-        self.supervisors: set[asyncio.Task[Any]] = set()
+        self.supervisors: set[Seat] = set()  # of tasks that wait for processes
         self.asleep = False
         self.begun = threading.Event()
         self.turn = 0
@@ -109,6 +109,10 @@ class _Home:
     def gone(self) -> bool:
         loop = self._loop()
         return loop is None or loop.is_closed()
+
+    def idle(self) -> bool:
+        """Whether nobody in it waits, so that there is nothing to look after."""
+        return not self.waiting and not self.supervisors
 
     def seat(self, task: asyncio.Task[Any]) -> Seat:
         """The seat of a task that has none yet."""
@@ -156,6 +160,8 @@ class _Home:
         self.look()
         seats = tuple(self.waiting)
         closed = self._nothing_else()
+        for seat in self.supervisors:
+            seat.set_mode(not closed)
         n = max(_LOOKED_AFTER, len(seats) // 2)
         begin = self.turn if self.turn < len(seats) else 0
         self.turn = begin + n
@@ -195,7 +201,7 @@ class _Home:
 
     def _waits(self, task: asyncio.Task[Any]) -> bool:
         seat = self.seats.get(task)
-        return task in self.supervisors or (seat is not None and seat in self.waiting)
+        return seat is not None and (seat in self.supervisors or seat in self.waiting)
 
 
 _Homes: TypeAlias = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Home]]
@@ -232,12 +238,12 @@ def _listen(home: _Home) -> None:
     global _last
     seen, idle = 0, 0.0
     while not home.gone():
-        if not home.waiting:
+        if home.idle():
             idle += _SLICE
             if idle > _DOZE:
                 home.begun.clear()
                 home.asleep = True
-                if not home.waiting:
+                if home.idle():
                     home.begun.wait(5 * _DOZE)
                 home.asleep = False
                 idle = 0.0
@@ -248,7 +254,7 @@ def _listen(home: _Home) -> None:
         work = home.look_after if rung == seen else home.look
         seen = rung
         loop = home._loop()
-        if home.waiting and loop is not None:
+        if loop is not None and not home.idle():
             try:
                 loop.call_soon_threadsafe(work)
             except RuntimeError:
@@ -300,13 +306,20 @@ def introduce() -> None:
 
 @contextlib.contextmanager
 def joining() -> Iterator[None]:
-    """While the task that runs does nothing but wait for tasks that are CSP processes."""
+    """While the task that runs does nothing but wait for CSP processes.
+
+    What else goes on in its loop may end that, until look_after() finds that there is nothing else.
+    """
     seat = _seat(_core.Arena.default())
-    seat.home.supervisors.add(seat.task)
+    seat.timed = False
+    seat.set_mode(True)
+    seat.home.supervisors.add(seat)
+    if seat.home.asleep:
+        seat.home.begun.set()
     try:
         yield
     finally:
-        seat.home.supervisors.discard(seat.task)
+        seat.home.supervisors.discard(seat)
 
 
 def communicate(end: Any, value: object, timeout: float | None) -> Coroutine[Any, Any, Any]:
