@@ -71,6 +71,7 @@ bool ip_event_wait(ip_event *event, ip_condition ready, const void *context, uin
     }
     uint32_t seen = atomic_load_explicit(&event->seq, memory_order_seq_cst);
     atomic_store_explicit(&event->sleepers, 1, memory_order_seq_cst);
+    atomic_thread_fence(memory_order_seq_cst); /* the condition is read with acquire only, which some processors do before the store */
     if (ready(context)) return true;
     uint64_t now = ip_now_ns();
     if (now >= deadline_ns) return false;

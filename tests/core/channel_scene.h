@@ -131,6 +131,8 @@ static void channels_work(void) {
     }
 }
 
+static unsigned anywhere; /* how often each is killed at any of its instructions, instead of at each fault point */
+
 static void with_kinds(const char *name, void (*prepare)(void), void (*act)(void), void (*verify)(void), unsigned its_flags, unsigned n_kinds) {
     for (kind = 0; kind < n_kinds; kind++) {
         char title[120];
@@ -139,6 +141,13 @@ static void with_kinds(const char *name, void (*prepare)(void), void (*act)(void
         snprintf(title, sizeof title, "%s%s%s%s%s%s", name, n_kinds > 1 ? ", " : "", n_kinds > 1 ? kinds[kind].name : "",
                  flags & SIDES ? ", by a holder" : "", flags & ORPHAN ? ", of one's own" : "", flags & WIDE ? ", of many" : "");
         operation op = {title, prepare, act, verify, false};
+#ifdef HAS_INSTRUCTIONS
+        static uint64_t random = 3;
+        if (anywhere) {
+            kill_anywhere(&op, anywhere, &random);
+            continue;
+        }
+#endif
         kill_everywhere(&op, FIRST, STRIDE, RECOVERIES);
     }
 }

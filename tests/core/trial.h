@@ -28,6 +28,7 @@ static struct {
     uint64_t put_tried, put_done, take_tried, take_done;
     uint64_t step;            /* how far an act without messages came */
     uint64_t recovery_points; /* how many fault points a whole recovery passes */
+    uint64_t passed;          /* how many steps the last act had that nobody was killed in */
 } *shared;
 
 static char points[POINTS_MAX][40];
@@ -96,12 +97,40 @@ static void die_at_the_nth(const char *step) {
     kill(getpid(), SIGKILL);
 }
 
-static void arm(void) {
-    passed = 0;
-    ip_fault_hook = die_at_the_nth;
+/* Steps may also be instructions, of all code there is: the processor traps after each. */
+#if defined(__x86_64__) && !defined(UNDER_ASAN) && !defined(UNDER_TSAN)
+#define HAS_INSTRUCTIONS
+static void die_at_the_nth_instruction(int signal) {
+    (void)signal;
+    if (++passed == kill_at) {
+        shared->total++;
+        kill(getpid(), SIGKILL);
+    }
 }
 
-static void disarm(void) { ip_fault_hook = NULL; }
+static void trap_instructions(bool on) {
+    struct sigaction action = {.sa_handler = die_at_the_nth_instruction};
+    if (on) CHECK_EQ(sigaction(SIGTRAP, &action, NULL), 0);
+    if (on) __asm__ volatile("pushfq\n\torq $0x100, (%%rsp)\n\tpopfq" ::: "memory", "cc");
+    else __asm__ volatile("pushfq\n\tandq $~0x100, (%%rsp)\n\tpopfq" ::: "memory", "cc");
+}
+#else
+static void trap_instructions(bool on) { (void)on; }
+#endif
+
+static bool by_instruction;
+
+static void arm(void) {
+    passed = 0;
+    if (by_instruction) trap_instructions(true);
+    else ip_fault_hook = die_at_the_nth;
+}
+
+static void disarm(void) {
+    if (by_instruction) trap_instructions(false);
+    ip_fault_hook = NULL;
+    shared->passed = passed;
+}
 
 static port *locks_of[4]; /* rings whose locks recovery tries */
 static unsigned n_locks_of;
@@ -189,6 +218,20 @@ static int run_trial(const operation *op, uint64_t n, uint64_t m) {
     ip_arena_detach(&arena);
     return killed;
 }
+
+#ifdef HAS_INSTRUCTIONS
+/* Kills the operation at so many of its instructions, at random. */
+MAYBE_UNUSED static void kill_anywhere(const operation *op, unsigned times, uint64_t *random) {
+    by_instruction = true;
+    CHECK_EQ(run_trial(op, UINT64_MAX, 0), 0);
+    uint64_t n = shared->passed, before = shared->total;
+    CHECK(n > 1);
+    for (unsigned i = 0; i < times; i++) run_trial(op, 1 + next_random(random) % n, 0);
+    by_instruction = false;
+    printf("  %s: %llu instructions, %llu kills\n", op->name, (unsigned long long)n, (unsigned long long)(shared->total - before));
+    fflush(stdout);
+}
+#endif
 
 /* Kills the operation at each of its fault points (of those beyond the first, at each stride-th), and
  * then, that many times, at one of them and who recovers from that at one of its own. */
