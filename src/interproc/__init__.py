@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from . import connection as connection
     from . import context as context
+    from . import csp as csp
     from . import locks as locks
     from . import managers as managers
     from . import pool as pool
@@ -98,7 +99,7 @@ _HOMES = {
 
 # Modules that are reached for through the package: its own, and those that are multiprocessing's.
 _OWN_MODULES = (
-    "connection", "context", "locks", "managers", "pool",
+    "connection", "context", "csp", "locks", "managers", "pool",
     "queues", "shared", "shared_memory", "sharedctypes", "synchronize",
 )  # fmt: skip
 _THEIR_MODULES = ("dummy", "process", "reduction", "util")

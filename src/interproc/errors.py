@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import pickle
 import sys
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from ._core import Enrolment
+    from .connection import Connection
+    from .csp.channels import Reader, Writer
+
+    ChannelEnd: TypeAlias = Reader[Any] | Writer[Any]
 
 if sys.version_info >= (3, 13):
     from queue import ShutDown as _QueueShutDown
@@ -20,6 +28,8 @@ __all__ = [
     "ChannelEnded",
     "ChannelPoison",
     "ChannelRetire",
+    "ChannelTimeout",
+    "ConnectionEnded",
     "Deadlock",
     "HandleError",
     "InterprocError",
@@ -94,8 +104,26 @@ class UnpicklingError(InterprocError, pickle.UnpicklingError):
         self.data = data
 
 
-class ShutDown(InterprocError, _QueueShutDown):
-    """The queue was shut down: nothing more can be put, or nothing is left to get."""
+class _AtEnd(InterprocError):
+    """What is told of an end of a channel, or of whatever else one communicates at.
+
+    It travels without that: an exception that is kept somewhere is to keep no channel open.
+    """
+
+    def __init__(self, message: str = "", end: Any = None) -> None:
+        super().__init__(message)
+        self.end = end
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (str(self),)
+
+
+class ShutDown(_AtEnd, _QueueShutDown):
+    """The queue was shut down: nothing more can be put, or nothing is left to get.
+
+    Attributes:
+        end: the queue, if a select raised this.
+    """
 
 
 class SnapshotError(InterprocError, ValueError):
@@ -106,19 +134,34 @@ class ServerDied(InterprocError, EOFError, ConnectionError):
     """The manager's server has ended, was killed, or cannot be reached: what lived in it is gone."""
 
 
-class ChannelEnded(InterprocError):
+class ConnectionEnded(_AtEnd, EOFError):
+    """A select was left with a Connection whose other end is closed, and all that was sent is read.
+
+    Attributes:
+        end: the Connection.
+    """
+
+    end: Connection | None
+
+
+class ChannelEnded(_AtEnd):
     """A channel that no more communication takes place on.
 
     Attributes:
         end: the end that was used, or None.
     """
 
-    def __init__(self, message: str = "", end: object = None) -> None:
-        super().__init__(message)
-        self.end = end
+    end: ChannelEnd | None
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (str(self),)  # the end itself stays: an exception that travels is no holder of it
+
+class ChannelTimeout(_AtEnd, TimeoutError):
+    """A communication, or a choice, did not take place within its time limit. Nothing was sent or received.
+
+    Attributes:
+        end: the end, or enrolment at a barrier, that was waited at; None if there were several.
+    """
+
+    end: ChannelEnd | Enrolment | None
 
 
 class ChannelPoison(ChannelEnded):
@@ -129,21 +172,16 @@ class ChannelRetire(ChannelEnded):
     """The last end of the other side has retired, and all that was sent is read."""
 
 
-class Deadlock(InterprocError):
+class Deadlock(_AtEnd):
     """A wait that can never end: each process that could end it waits itself.
 
     The message draws who waits for whom.
 
     Attributes:
-        end: the end that was waited at, or None if there were several.
+        end: the end, or enrolment at a barrier, that was waited at; None if there were several.
     """
 
-    def __init__(self, message: str, end: object = None) -> None:
-        super().__init__(message)
-        self.end = end
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (str(self),)  # as of ChannelEnded
+    end: ChannelEnd | Enrolment | None
 
 
 class ProcessKilled(InterprocError):

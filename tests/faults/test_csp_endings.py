@@ -449,3 +449,71 @@ def test_a_failure_that_nobody_joined_is_printed() -> None:
     assert "spawned, failed, and never joined" in err
     assert "ValueError: alone" in err
     assert ending("joined failure") == ("caught\n", "", 0)
+
+
+# ---- what is told of it
+
+PROMPT = """
+import asyncio, os, signal, sys, threading, time, traceback
+from interproc.csp import Parallel, Spawn, process
+
+@process
+async def anap(): await asyncio.sleep(60)
+
+@process
+def nap(): time.sleep(60)
+
+def prods():
+    "A thread that has the signal while another forks."
+    ready.wait()
+    signal.raise_signal(signal.SIGINT)
+    gone.set()
+
+def forked():
+    ready.set()
+    gone.wait()
+
+def interrupts():
+    "When the program waits at its end."
+    waits = ""
+    while "_finish_all" not in waits or "poll" not in waits:
+        time.sleep(0.01)
+        waits = "".join(traceback.format_stack(sys._current_frames()[threading.main_thread().ident]))
+    os.killpg(0, signal.SIGINT)
+
+ready, gone = threading.Event(), threading.Event()
+what = sys.argv[1]
+if what == "tasks":
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    Parallel(anap(), anap())
+elif what == "in a fork":
+    threading.Thread(target=prods, daemon=True).start()
+    os.register_at_fork(after_in_parent=forked)
+    Parallel(nap())
+else:
+    threading.Thread(target=interrupts, daemon=True).start()
+    Spawn(nap())
+"""
+
+
+@pytest.mark.parametrize("what", ["tasks", "in a fork"])
+def test_ctrl_c_is_told_of_once(what: str) -> None:
+    """One traceback, of KeyboardInterrupt; also if it comes while a process is being forked."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROMPT, what], capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == -signal.SIGINT
+    assert done.stderr.count("Traceback") == 1 and done.stderr.endswith("KeyboardInterrupt\n")
+    assert "Exception ignored" not in done.stderr
+
+
+def test_ctrl_c_at_the_end_of_a_program_is_quiet() -> None:
+    """Of one that waits for those whom it has spawned."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROMPT, "at the end"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        start_new_session=True,
+    )
+    assert (done.stdout, done.stderr) == ("", "")

@@ -33,17 +33,17 @@ def started(call: Callable[..., Any], *args: Any) -> Future[Any]:
     return future
 
 
-def both(channel: Channel[Any]) -> tuple[End[Any], End[Any]]:
+def both(channel: Channel[Any]) -> tuple[End, End]:
     """A reading and a writing end."""
     return channel.end(0), channel.end(1)
 
 
-def fresh(capacity: int = 0, policy: int = 0) -> tuple[End[Any], End[Any]]:
+def fresh(capacity: int = 0, policy: int = 0) -> tuple[End, End]:
     """The ends of a new channel that nobody else keeps."""
     return both(Channel("c", capacity, policy))
 
 
-def waits(end: End[Any], side: int, n: int = 1) -> None:
+def waits(end: End, side: int, n: int = 1) -> None:
     """Until so many wait at a side."""
     until(lambda: end.look()["waiting"][side] >= n)
 

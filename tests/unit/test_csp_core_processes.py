@@ -39,7 +39,7 @@ def forks() -> Iterator[Crew]:
 # ---- processes
 
 
-def echo(r: End[Any], w: End[Any]) -> None:
+def echo(r: End, w: End) -> None:
     for value in iter(r.recv, None):
         w.send(value)
     w.retire()
@@ -167,7 +167,7 @@ def test_an_end_in_a_message_keeps_its_side(carrier: str, nothing_left: None) ->
         got = queue.get(timeout=SOON)[0]
         queue.close()
     else:
-        table: _core.Table[str, End[Any]] = _core.Table()
+        table: _core.Table[str, End] = _core.Table()
         table["end"] = r
         r.disown()
         got = table.pop("end")
@@ -214,7 +214,7 @@ def test_pickling_ends() -> None:
         u.send([v.copy() for _ in range(26)], 0)
 
 
-class Reader(End[Any]):
+class Reader(End):
     arrivals = 0
 
     def _arrived(self) -> None:

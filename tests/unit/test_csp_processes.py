@@ -256,7 +256,7 @@ def test_what_is_no_description_is_refused() -> None:
     with pytest.raises(TypeError, match=r"write square\(\.\.\.\)"):
         Parallel(square)  # type: ignore[arg-type]
     for wrong in (3, "text", {"a": square(1)}, None):
-        with pytest.raises(TypeError, match="a process was expected"):
+        with pytest.raises(TypeError, match="is no process"):
             Parallel(square(1), [wrong])  # type: ignore[list-item]
     with pytest.raises(TypeError, match=r"await Parallel\(square"):
         asyncio.run(_awaits(square(1)))
@@ -576,6 +576,25 @@ def test_in_a_program_without_a_file(method: str) -> None:
     assert python(code, "-", stdin=True) == PRINTS
 
 
+def test_what_is_imported_with_it() -> None:
+    """Neither event loops nor the parts, before they are asked for."""
+    assert (
+        python(
+            """
+            import sys, interproc
+            from interproc import csp
+            late = ["asyncio", "concurrent.futures", "numpy", "cloudpickle", "interproc.csp.parts"]
+            print([name for name in late if name in sys.modules])
+            channel = csp.Channel()
+            count = interproc.csp.parts.source(range(3), channel.writer())
+            print(csp.Parallel(count, csp.parts.collect(channel.reader())), "asyncio" in sys.modules)
+            print(csp.pycsp.Channel, hasattr(csp, "other"))
+            """
+        )
+        == "[]\n[None, [0, 1, 2]] False\n<class 'interproc.csp.pycsp.ends.Channel'> False"
+    )
+
+
 def test_in_the_repl(method: str) -> None:
     lines = [
         "import interproc",
@@ -753,6 +772,37 @@ def test_poison_and_retirement_spread_quietly(kind: Any) -> None:
         with pytest.raises(error):
             inp.recv(SOON)
         assert spawned.join(SOON) == [None, None]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_ends_a_process_spreads_to_all_its_ends(kind: str) -> None:
+    """Those it was given, and those it has made, which nobody else refers to."""
+
+    def body(inp: Any, out: Any) -> None:
+        made = Channel[int]("made")
+        mine = made.writer()
+        out.send(made.reader())
+        inp.recv()
+        mine.send(1)
+
+    async def abody(inp: Any, out: Any) -> None:
+        made = Channel[int]("made")
+        mine = made.writer()
+        await out.asend(made.reader())
+        await inp.arecv()
+        await mine.asend(1)
+
+    middle: Any = process(body, task=abody)
+    for how, error in ((Writer.poison, ChannelPoison), (Writer.retire, ChannelRetire)):
+        first, second = Channel[int]("first"), Channel[Any]("second")
+        out, inp = first.writer(), second.reader()
+        spawned = Spawn(middle(first.reader(), second.writer()).with_kind(kind))
+        made = inp.recv(SOON)
+        how(out)
+        for end in (made, inp):
+            with pytest.raises(error):
+                end.recv(SOON)
+        assert spawned.join(SOON) == [None]
 
 
 def test_closures_share_the_ends_of_their_maker() -> None:
@@ -963,6 +1013,24 @@ def test_spawn_of_several_and_of_a_sequence() -> None:
     assert seen == [4, 1, 3]
     with pytest.raises(ValueError, match="2 results"):
         Spawn(note(0), note(0)).result()
+
+
+def test_spawned_tasks_in_a_notebook() -> None:
+    """A loop runs in this thread, and the cell, which is no `async def`, waits: its tasks run elsewhere."""
+
+    def cell() -> Any:
+        channel = Channel[int]("numbers")
+        out, inp = channel.writer(), channel.reader()
+        spawned = Spawn(areceives(inp))
+        for x in range(3):
+            out.send(x, SOON)
+        out.retire()
+        return spawned.join(SOON)
+
+    async def kernel() -> Any:
+        return cell()
+
+    assert asyncio.run(kernel()) == [[0, 1, 2]]
 
 
 def test_a_spawned_failure_is_raised_by_join() -> None:

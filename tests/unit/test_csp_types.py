@@ -10,9 +10,10 @@ from .test_types import as_written, mypy, stated
 
 PROGRAM = """
 import math
+import interproc
 from interproc.csp import (
-    Barrier, Channel, Choice, Reader, Received, Selected, Sent, Sliding, TimedOut, Writer,
-    after, aselect, aselecting, poison, retire, select, selecting, skip,
+    Barrier, Channel, ChannelRetire, ChannelTimeout, Choice, Guard, Kind, Reader, Received, Selected, Sent,
+    Sliding, TimedOut, Writer, after, aselect, aselecting, poison, process, retire, select, selecting, skip,
 )
 
 numbers = Channel[int]("numbers", buffer=Sliding(3))
@@ -44,6 +45,26 @@ def square(jobs: Reader[int], results: Writer[int]) -> None:
 
 square(inp, out)
 
+
+def report(values: Reader[object], out: Writer[bool]) -> None:
+    "Whoever reads objects can read numbers; whoever writes truths can write where numbers go."
+    out.send(bool(values.recv()))
+
+
+report(inp, out)
+kind: Kind = "thread"
+reveal_type(process(report).with_kind(kind).name)  # str
+reveal_type(interproc.csp.parts.sink(inp).kind)  # Literal['process'] | Literal['thread'] | Literal['task']
+guards: list[Guard] = [inp, (out, 3), after(1), None]
+select(*guards)
+try:
+    inp.recv(1)
+except ChannelTimeout as late:
+    reveal_type(late.end is inp)  # bool
+except ChannelRetire as over:
+    if isinstance(over.end, Reader):
+        reveal_type(over.end.name)  # str
+
 here = Barrier("step").enrol()
 reveal_type(here)  # interproc.csp.barrier.Enrolment
 match select(inp, out.sending(2), (out, 3), here, after(0.5), skip(), None, timeout=1):
@@ -70,12 +91,17 @@ async def task() -> None:
 """
 
 MISTAKES = """
-from interproc.csp import Barrier, Channel, Reader, select
+from interproc.csp import Barrier, Channel, Reader, Writer, select
 
 channel = Channel[int]()
 channel.writer().send("x")  # error
 channel.writer()("x")  # error
 wrong: Reader[str] = channel.reader()  # error
+objects: Reader[object] = channel.reader()
+numbers: Reader[bool] = channel.reader()  # error
+truths: Writer[bool] = channel.writer()
+anything: Writer[object] = channel.writer()  # error
+channel.send(1)  # error
 select("x")  # error
 select(channel.reader(), priority="yes")  # error
 Channel[int](buffer="big")  # error

@@ -412,23 +412,36 @@ cdef class _Attempt:
         raise self._failure(status, timeout)
 
     cdef str _whom(self):
-        shown = [(<End>guard)._who() if isinstance(guard, End) else (guard.label or guard.id) for guard in self.guards[:3]]
-        return ", ".join(shown) + (", ..." if self.n > 3 else "")
+        return _whom(self.guards)
 
     cdef object _failure(self, int status, object timeout):
-        cdef object error
         if status == IP_POISONED or status == IP_RETIRED:
             return (<End>self.guards[self.chosen])._told(status)
         if status == IP_STUCK:
-            error = _errors.Deadlock(self.value)
-        elif self.n != 1:
-            error = TimeoutError(f"none of {self.n} communications ({self._whom()}) took place within {timeout} s")
-        elif self.c[0].side == IP_SYNCS:
-            error = TimeoutError(f"not all who are enrolled at {self._whom()} came within {timeout} s")
-        elif self.buffered and self.c[0].side == IP_WRITES:
-            error = TimeoutError(f"the buffer of {self._whom()} was full for {timeout} s")
-        else:
-            error = TimeoutError(f"nobody {'sent to' if self.c[0].side == IP_READS else 'received from'} {self._whom()} "
-                                 f"within {timeout} s")
-        error.end = self.guards[0] if self.n == 1 else None
-        return error
+            return _errors.Deadlock(self.value, self.guards[0] if self.n == 1 else None)
+        return too_late(self.guards, timeout)
+
+
+# ---- in words
+
+
+cdef str _whom(object guards):
+    shown = [(<End>guard)._who() if isinstance(guard, End) else (guard.label or guard.id) for guard in guards[:3]]
+    return ", ".join(shown) + (", ..." if len(guards) > 3 else "")
+
+
+def too_late(guards, timeout):
+    """The exception for a wait at these that took longer than `timeout` seconds."""
+    cdef object end = guards[0] if len(guards) == 1 else None
+    whom = _whom(guards)
+    if end is None:
+        text = f"none of {len(guards)} communications ({whom}) took place within {timeout} s"
+    elif isinstance(end, Enrolment):
+        text = f"not all who are enrolled at {whom} came within {timeout} s"
+    elif (<End>end).c_end == IP_READS:
+        text = f"nobody sent to {whom} within {timeout} s"
+    elif (<End>end).capacity:
+        text = f"the buffer of {whom} was full for {timeout} s"
+    else:
+        text = f"nobody received from {whom} within {timeout} s"
+    return _errors.ChannelTimeout(text, end)

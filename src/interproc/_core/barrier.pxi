@@ -137,6 +137,10 @@ cdef class Enrolment(Handle):
             raise _errors.HandleError(f"{self!r} is that of the process that has forked; pass it as an argument, or enrol anew")
         raise _errors.HandleError(f"{self!r} has resigned; enrol anew")
 
+    def check(self):
+        """Raises what its use would raise if that is known already: HandleError, of one that has resigned or was sent away."""
+        self._check_mine()
+
     @property
     def channel_id(self):
         """Names the barrier in its arena: "barrier#12.3"."""

@@ -16,12 +16,8 @@ cdef class End(_RingHandle):
     cdef uint64_t owned_of          # the fork that `open` belongs to: a child does not inherit sides
     cdef list kept                  # values that came when nobody could take them any more: see _put_back()
 
-    @classmethod
-    def __class_getitem__(cls, item):
-        return _GenericAlias(cls, item)
-
     def __init__(self):
-        raise TypeError("the ends of a channel are made by its methods")
+        raise TypeError("the ends of a channel are made by its methods: channel.reader(), channel.writer()")
 
     def __dealloc__(self):
         if self.open:
@@ -126,6 +122,10 @@ cdef class End(_RingHandle):
             _release_hold(self.arena, self.c_id, self.c_end)
         return 0
 
+    def check(self):
+        """Raises what its use would raise if that is known already: ChannelRetire, ChannelPoison."""
+        self._ready()
+
     @property
     def side(self):
         """0: it reads; 1: it writes."""
@@ -201,14 +201,15 @@ cdef class End(_RingHandle):
         """What the use of a handle raises that is not to be used any more."""
         if self.ended == "poisoned":
             return _errors.ChannelPoison(f"{self._who()} was poisoned, by this very end", self)
-        return _errors.ChannelRetire(f"this end of {self._who()} was retired here, and used again; take another one", self)
+        return _errors.ChannelRetire(f"this end of {self._who()} was retired here, and is used again; take another one", self)
 
     cdef object _gone(self):
         """The same when the side has ended."""
         if self.keeps and ip_channel_open_for(self.object, self.channel, self.c_end) == IP_POISONED:
             return self._told(IP_POISONED)
         side = "writing" if self.c_end == IP_WRITES else "reading"
-        return _errors.ChannelRetire(f"the {side} side of {self._who()} has retired: all who had an end of it are done", self)
+        return _errors.ChannelRetire(f"the {side} side of {self._who()} has retired: all who had an end of it are done (or did not keep "
+                                     "it: an end that nobody refers to retires); to go on, make a new channel", self)
 
     cdef object _told(self, int status):
         """The exception for IP_POISONED or IP_RETIRED."""

@@ -7,7 +7,17 @@ join them all. `interproc.csp.parts` has processes that are ready to use.
 
 from __future__ import annotations
 
-from ..errors import ChannelEnded, ChannelPoison, ChannelRetire, Deadlock, ProcessKilled
+from typing import TYPE_CHECKING, Any
+
+from ..errors import (
+    ChannelEnded,
+    ChannelPoison,
+    ChannelRetire,
+    ChannelTimeout,
+    ConnectionEnded,
+    Deadlock,
+    ProcessKilled,
+)
 from .alternation import (
     Alternation,
     AltSelect,
@@ -19,9 +29,10 @@ from .alternation import (
     TimeoutGuard,
     choice,
 )
-from .barrier import Barrier, Enrolment
+from .barrier import Barrier, BarrierInfo, Enrolment
 from .channels import (
     Channel,
+    ChannelInfo,
     ChannelPoisonException,
     ChannelRetireException,
     Dropping,
@@ -33,37 +44,52 @@ from .channels import (
     retire,
 )
 from .choice import Choice, aselect, aselecting, select, selecting
-from .composition import Composition, Parallel, Results, Sequence
-from .guards import Exited, Ready, Received, Selected, Sent, Skipped, Synced, TimedOut, after, skip
-from .process import Description, process
+from .composition import Composition, Parallel, Part, Results, Sequence
+from .guards import Exited, Guard, Ready, Received, Selected, Sent, Skipped, Synced, TimedOut, after, skip
+from .process import Description, Kind, ProcessType, process
 from .running.failures import ProcessFailed
-from .spawning import Spawn, Spawned
+from .spawning import Member, Spawn, Spawned
+
+if TYPE_CHECKING:
+    from . import parts as parts
+    from . import pycsp as pycsp
+
+_FOLDERS = ("parts", "pycsp")  # imported when they are asked for
 
 __all__ = [
     "AltSelect",
     "Alternation",
     "Barrier",
+    "BarrierInfo",
     "Channel",
     "ChannelEnded",
+    "ChannelInfo",
     "ChannelPoison",
     "ChannelPoisonException",
     "ChannelRetire",
     "ChannelRetireException",
+    "ChannelTimeout",
     "Choice",
     "Composition",
+    "ConnectionEnded",
     "Deadlock",
     "Description",
     "Dropping",
     "Enrolment",
     "Exited",
     "FairSelect",
+    "Guard",
     "InputGuard",
+    "Kind",
+    "Member",
     "OutputGuard",
     "Overwriting",
     "Parallel",
+    "Part",
     "PriSelect",
     "ProcessFailed",
     "ProcessKilled",
+    "ProcessType",
     "Reader",
     "Ready",
     "Received",
@@ -91,3 +117,11 @@ __all__ = [
     "selecting",
     "skip",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FOLDERS:
+        import importlib
+
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

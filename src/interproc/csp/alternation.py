@@ -68,7 +68,7 @@ def choice(function: Callable[..., object]) -> Callable[..., Action]:
     return make
 
 
-# Code as a string is run where the select is called.
+# Code as a string is run where the select is called, and sees what was received as `channel_input`.
 ActionLike: TypeAlias = Action | Callable[..., object] | str | None
 
 
@@ -86,6 +86,10 @@ class _Guard:
             raise TypeError(f"an action is what can be called, code in a string, or None, not {action!r}")
         self.action = action
 
+    def __repr__(self) -> str:
+        action = "" if self.action is None else f", action={self.action!r}"
+        return f"{type(self).__name__}({self.guard!r}{action})"
+
     def run(self, received: Any, frame: FrameType) -> None:
         action = self.action
         if action is None:
@@ -93,9 +97,11 @@ class _Guard:
         receives = isinstance(self, InputGuard)
         if isinstance(action, str):
             place = f"{frame.f_code.co_filename} line {frame.f_lineno} in string"
-            names = dict(frame.f_locals)
+            names = frame.f_locals  # of a module they are its own, and the code can set them
+            if names is not frame.f_globals:
+                names = dict(names)
             if receives:
-                names["channel_input"] = received
+                names["channel_input"] = names["__channel_input"] = received  # the latter is its older name
             exec(compile(action, place, "exec"), frame.f_globals, names)
         elif receives or _takes_input(action):
             action(channel_input=received)
@@ -190,7 +196,7 @@ class Alternation:
 
     def __init__(self, guards: Iterable[Any], ensurePriority: bool = False) -> None:
         self._guards: list[_Guard] = []
-        for item in guards:
+        for item in [guards] if isinstance(guards, Mapping) else guards:
             if isinstance(item, _Guard):
                 self._guards.append(item)
             elif isinstance(item, Mapping):
@@ -207,6 +213,9 @@ class Alternation:
     def execute(self) -> tuple[Any, Any]:
         """The same, and runs the action of the guard that was chosen."""
         return self._execute(sys._getframe(1))
+
+    def __repr__(self) -> str:
+        return f"<Alternation of {', '.join(map(repr, self._guards))}>"
 
     def _choose(self) -> tuple[_Guard, Any]:
         event = self._choice.select()

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from .. import _core
 from . import scope, tasks
@@ -92,6 +92,8 @@ class Barrier(_core.Barrier):
     """
 
     def __init__(self, name: str | None = None, *, arena: _core.Arena | None = None) -> None:
+        if isinstance(name, int):
+            raise TypeError("a Barrier is told no number: each who takes part enrols, barrier.enrol()")
         super().__init__(checked_name(name), arena=arena)
 
     @property
@@ -112,6 +114,12 @@ class Barrier(_core.Barrier):
     def info(self) -> BarrierInfo:
         """How the barrier stands."""
         return BarrierInfo(name=self.name, **self.look())
+
+    if not TYPE_CHECKING:  # a type checker tells of these by itself
+
+        def __getattr__(self, name: str) -> Any:
+            hint = ": enrol, and wait there, barrier.enrol().sync()" if name in ("sync", "wait") else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name)
 
     def __repr__(self) -> str:
         what = "not set up"

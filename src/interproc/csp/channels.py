@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeAlias, TypeVar
 
 from .. import _core
 from ..errors import ChannelPoison, ChannelRetire
@@ -29,11 +29,14 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+T_contra = TypeVar("T_contra", contravariant=True)
 
 ChannelPoisonException = ChannelPoison
 ChannelRetireException = ChannelRetire
 
 _UNBOUNDED = -1
+_MOST = 1 << 55  # values that a buffer with a bound has room for
 _NAME_BYTES = 64
 
 
@@ -42,7 +45,11 @@ class _Lossy:
     size: int
 
     def __post_init__(self) -> None:
-        if operator.index(self.size) < 1:
+        if not isinstance(self.size, int):
+            raise TypeError(
+                f"{type(self).__name__}(n) has room for n values; {self.size!r} is no such number"
+            )
+        if self.size < 1:
             raise ValueError(f"{type(self).__name__} needs room for one value at least, not for {self.size}")
 
 
@@ -71,7 +78,7 @@ _LOSSY: dict[int, type[Sliding | Dropping | Overwriting]] = {
 def _capacity(buffer: Buffer) -> tuple[int, int]:
     """What the core is told of a buffer: how many messages, and what happens when it is full."""
     if isinstance(buffer, _Lossy):
-        return operator.index(buffer.size), _POLICIES[type(buffer)]
+        return _bounded(buffer.size), _POLICIES[type(buffer)]
     if buffer == math.inf:
         return _UNBOUNDED, 0
     try:
@@ -83,7 +90,13 @@ def _capacity(buffer: Buffer) -> tuple[int, int]:
         ) from None
     if size < 0:
         raise ValueError(f"a buffer has room for no or more values, not for {size}; math.inf has no bound")
-    return size, 0
+    return _bounded(size), 0
+
+
+def _bounded(size: int) -> int:
+    if size > _MOST:
+        raise ValueError(f"a buffer has a bound of at most {_MOST}, not of {size}; math.inf is without one")
+    return size
 
 
 def checked_name(name: object) -> str | None:
@@ -92,8 +105,10 @@ def checked_name(name: object) -> str | None:
         return None
     if not isinstance(name, str):
         raise TypeError(f"a name is a str, not {name!r}")
-    if len(name.encode()) > _NAME_BYTES:
+    if len(name.encode(errors="replace")) > _NAME_BYTES:
         raise ValueError(f"a name has at most {_NAME_BYTES} bytes; this one has more: {name!r}")
+    if not name.isprintable():
+        raise ValueError(f"a name is for people to read, and this one cannot be printed: {name!r}")
     return name
 
 
@@ -121,7 +136,7 @@ class ChannelInfo:
     poisoned: bool
 
 
-class _End(_core.End[T]):
+class _End(_core.End):
     """What both ends have in common."""
 
     def _arrived(self) -> None:
@@ -156,7 +171,7 @@ class _End(_core.End[T]):
         return f"<{type(self).__name__} of {what}{' ' + self.ended if self.ended else ''}>"
 
 
-class Reader(_End[T]):
+class Reader(_End, Generic[T_co]):
     """The end that values are received from. Many may read from a channel: each value goes to one of them.
 
     An end is mobile: it can be sent over channels, or given to a process, and belongs to the receiver from
@@ -164,9 +179,14 @@ class Reader(_End[T]):
     to themselves, as each can retire by itself; `channel_id` tells whether two are of the same channel.
     """
 
-    __call__ = _core.End.recv
+    if TYPE_CHECKING:
 
-    def __iter__(self) -> Iterator[T]:
+        def recv(self, timeout: float | None = None) -> T_co: ...
+        def __call__(self, timeout: float | None = None) -> T_co: ...
+    else:
+        __call__ = _core.End.recv
+
+    def __iter__(self) -> Iterator[T_co]:
         """What is received, until every writer has retired. Raises ChannelPoison, Deadlock."""
         receive = self.recv
         while True:
@@ -176,7 +196,7 @@ class Reader(_End[T]):
                 return
             yield value
 
-    def arecv(self, timeout: float | None = None) -> Coroutine[Any, Any, T]:
+    def arecv(self, timeout: float | None = None) -> Coroutine[Any, Any, T_co]:
         """`await inp.arecv()` is recv() for a task. A task that is cancelled has received nothing.
 
         (When the value had arrived before the cancellation came, it is returned, and the task is cancelled
@@ -187,16 +207,21 @@ class Reader(_End[T]):
     def __aiter__(self) -> Self:
         return self
 
-    def __anext__(self) -> Coroutine[Any, Any, T]:
+    def __anext__(self) -> Coroutine[Any, Any, T_co]:
         return tasks.choose((self,), single=True, iterating=True)
 
 
-class Writer(_End[T]):
+class Writer(_End, Generic[T_contra]):
     """The end that values are sent to. Many may write to a channel. For the rest see Reader."""
 
-    __call__ = _core.End.send
+    if TYPE_CHECKING:
 
-    def asend(self, value: T, timeout: float | None = None) -> Coroutine[Any, Any, None]:
+        def send(self, obj: T_contra, timeout: float | None = None) -> None: ...
+        def __call__(self, obj: T_contra, timeout: float | None = None) -> None: ...
+    else:
+        __call__ = _core.End.send
+
+    def asend(self, value: T_contra, timeout: float | None = None) -> Coroutine[Any, Any, None]:
         """`await out.asend(x)` is send(x) for a task. A task that is cancelled has sent nothing.
 
         (When a reader had the value before the cancellation came, this returns, and the task is cancelled
@@ -204,7 +229,7 @@ class Writer(_End[T]):
         """
         return tasks.communicate(self, value, timeout)
 
-    def sending(self, value: T) -> tuple[Writer[T], T]:
+    def sending(self, value: T_contra) -> tuple[Writer[Any], Any]:
         """A guard of a select: to send this value."""
         return self, value
 
@@ -273,15 +298,30 @@ class Channel(_core.Channel[T]):
 
     def __mul__(self, n: int) -> list[Channel[T]]:
         """This one and n - 1 more like it, of the same name."""
-        more = max(0, operator.index(n) - 1)
+        more = operator.index(n) - 1
         new = [type(self)(self.label or None, self.buffer, arena=self.arena) for _ in range(more)]
-        return [self, *new]
+        return [self, *new] if more >= 0 else []
 
     __rmul__ = __mul__
 
     def info(self) -> ChannelInfo:
         """How the channel stands."""
         return _info(self.name, self.look())
+
+    if not TYPE_CHECKING:  # a type checker tells of these by itself
+
+        def __getattr__(self, name: str) -> Any:
+            side = _OF_ENDS.get(name)
+            hint = f": its ends communicate, channel.{side}().{name}(...)" if side else ""
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}", name=name)
+
+        def __call__(self, *_: Any) -> Any:
+            raise TypeError(f"{self!r} is no end: take channel.reader() or channel.writer(), and call that")
+
+        def __iter__(self) -> Any:
+            raise TypeError(f"{self!r} is no end: iterate over channel.reader()")
+
+        __aiter__ = __iter__
 
     def __repr__(self) -> str:
         what = "not set up"
@@ -290,6 +330,9 @@ class Channel(_core.Channel[T]):
             if self.capacity:
                 what += f" buffer={self.buffer}"
         return f"<{type(self).__name__} {what}{' closed' if self.closed else ''}>"
+
+
+_OF_ENDS = {"send": "writer", "asend": "writer", "sending": "writer", "recv": "reader", "arecv": "reader"}
 
 
 def _buffer(capacity: int, policy: int) -> Buffer:
@@ -332,5 +375,6 @@ def retire(*ends: Reader[Any] | Writer[Any] | Channel[Any]) -> None:
 def _checked(ends: tuple[Any, ...]) -> tuple[Any, ...]:
     for end in ends:
         if not isinstance(end, (_core.End, Channel)):
-            raise TypeError(f"an end of a channel, or a Channel, was expected, not {end!r}")
+            hint = ": put a * before a list" if isinstance(end, (list, tuple)) else ""
+            raise TypeError(f"an end of a channel, or a Channel, was expected, not {end!r}{hint}")
     return ends

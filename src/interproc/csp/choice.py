@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import bisect
 import math
 import random
@@ -12,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from .. import _core
-from ..errors import ChannelRetire, ShutDown
+from ..errors import ChannelRetire, ChannelTimeout, ConnectionEnded, ShutDown
 from . import tasks
 from .channels import Reader, Writer
 from .guards import (
@@ -36,7 +35,7 @@ __all__ = ["Choice", "aselect", "aselecting", "select", "selecting"]
 _random = random.random
 
 # What says that a guard, its `end`, cannot come true any more.
-_ENDINGS = (ChannelRetire, ShutDown, EOFError)
+_ENDINGS = (ChannelRetire, ShutDown, ConnectionEnded)
 
 
 def _left(deadline: float | None) -> float | None:
@@ -111,6 +110,10 @@ class Choice:
             raise ValueError("there is nothing to choose among: no guards, or all are None")
         self._ends, self._values, self._places = ends, values, places
 
+    def __repr__(self) -> str:
+        how = " by priority" if self._priority else ""
+        return f"<Choice{how} among {', '.join(map(repr, self.guards))}>"
+
     def select(self, timeout: float | None = None) -> Selected:
         """Waits until one of the guards comes true; see the function select()."""
         seconds, over = self._time(timeout)
@@ -121,7 +124,7 @@ class Choice:
                     return self._select_mixed(deadline, over, timeout)
                 at, value = _core.choose(self._ends, self._values, self._turn(), seconds)
                 return self._chosen(at, value)
-            except TimeoutError:
+            except ChannelTimeout:
                 return self._over(over, timeout)
             except _ENDINGS as error:
                 if not self._drop(error):
@@ -148,7 +151,7 @@ class Choice:
                 watch.on_fire(_core.Party.current().poke)
                 try:
                     got = _core.choose(self._ends, self._values, self._turn(), left, watch.has_fired)
-                except TimeoutError:
+                except ChannelTimeout:
                     continue
             if got is not None:
                 return self._chosen(*got)
@@ -163,7 +166,7 @@ class Choice:
                     return await self._aselect_mixed(deadline, over, timeout)
                 at, value = await tasks.choose(self._ends, self._values, self._turn(), seconds)
                 return self._chosen(at, value)
-            except TimeoutError:
+            except ChannelTimeout:
                 return self._over(over, timeout)
             except _ENDINGS as error:
                 if not self._drop(error):
@@ -174,6 +177,8 @@ class Choice:
         self, deadline: float | None, over: int | None, timeout: float | None
     ) -> Selected:
         if not self._sources:
+            import asyncio
+
             left = _left(deadline)
             await asyncio.sleep(threading.TIMEOUT_MAX if left is None else left)
             return self._over(over, timeout)
@@ -188,7 +193,7 @@ class Choice:
             with Watch(self._descriptors()) as watch:
                 try:
                     got = await tasks.choose(self._ends, self._values, self._turn(), left, watch)
-                except TimeoutError:
+                except ChannelTimeout:
                     continue
             if got is not None:
                 return self._chosen(*got)
@@ -241,7 +246,7 @@ class Choice:
     def _over(self, place: int | None, timeout: float | None) -> Selected:
         """The time is over."""
         if place is None:
-            raise TimeoutError(f"no guard came true within {timeout} seconds") from None
+            raise ChannelTimeout(f"none of the guards came true within {timeout} s") from None
         guard = self.guards[place]
         if isinstance(guard, Skip):
             return Skipped(guard, place)
@@ -276,7 +281,7 @@ class Choice:
             at, value = _core.choose(
                 [self._ends[at] for at in together], values and [values[at] for at in together], 0, 0.0
             )
-        except TimeoutError:
+        except ChannelTimeout:
             return None
         return self._chosen(together[at], value)
 
@@ -307,7 +312,8 @@ def select(*guards: Guard, priority: bool = False, timeout: float | None = None)
     are ready the choice is fair, that is random; with `priority` it is the first.
 
     Raises:
-        TimeoutError: none came true within `timeout` seconds. (after() is for those who go on then.)
+        ChannelTimeout: (a TimeoutError) none came true within `timeout` seconds. (after() is for those who go
+            on then.)
         ChannelPoison: a channel among them was poisoned; `end` of the exception is its end here.
         ChannelRetire: all have retired; `end` is the last. (One that has retired drops out as long as there
             are others; time limits do not count. So do a Queue that was shut down and is empty, and a
@@ -355,7 +361,7 @@ def selecting(*guards: Guard, priority: bool = False, timeout: float | None = No
     loop around select().
 
     Raises:
-        TimeoutError: for `timeout` seconds nothing came true.
+        ChannelTimeout: (a TimeoutError) for `timeout` seconds nothing came true.
         ChannelPoison, Deadlock: as select().
     """
     loop = _Loop(guards, priority)

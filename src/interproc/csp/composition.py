@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 import sys
 import warnings
 from collections.abc import Generator, Iterable, Iterator
+from types import FrameType
 from typing import Any, Self, TypeAlias, TypeVar
 
+from .._core import Handle
 from .process import Description, ProcessType
 from .running import driving
-from .running.driving import running_loop
 from .running.run import Run
+from .tasks import running_loop
 
 __all__ = ["Composition", "Parallel", "Part", "Results", "Sequence"]
 
@@ -96,20 +99,6 @@ class Composition:
         return f"{self.name}.of({', '.join(map(repr, self.parts))})"
 
 
-def _flat(parts: Iterable[Part]) -> Iterator[Description[Any] | Composition]:
-    for part in parts:
-        if isinstance(part, (Description, Composition)):
-            yield part
-        elif isinstance(part, ProcessType):
-            raise TypeError(f"{part!r} has no arguments yet: write {part.name}(...)")
-        elif isinstance(part, (str, bytes, dict)) or not isinstance(part, Iterable):
-            raise TypeError(
-                f"a process was expected, as a call of a @process gives it, or an iterable of them: {part!r}"
-            )
-        else:
-            yield from _flat(part)
-
-
 class Results(list[R]):
     """What the processes of a composition have returned, in their order; lists of processes are flattened.
 
@@ -155,6 +144,39 @@ class Results(list[R]):
         return self.__reduce__()
 
 
+def _flat(parts: Iterable[Part]) -> Iterator[Description[Any] | Composition]:
+    for part in parts:
+        if isinstance(part, (Description, Composition)):
+            yield part
+        elif isinstance(part, Iterable) and not isinstance(part, _NO_PARTS):
+            yield from _flat(part)
+        else:
+            raise TypeError(f"{part!r} is no process, as a call of a @process gives it{_hint(part)}")
+
+
+_NO_PARTS = (str, bytes, dict, Handle, Results)
+
+
+def _hint(part: object) -> str:
+    """What may have been meant."""
+    if isinstance(part, ProcessType):
+        return f": write {part.name}(...)"
+    if isinstance(part, Results):
+        return ", but what those that have run returned: a part of another is written Parallel.of(...)"
+    if inspect.isfunction(part):
+        return f": write process({part.__name__})(...)"
+    if inspect.iscoroutine(part):
+        return f": write @process above `async def {part.__name__}`"
+    if hasattr(part, "sentinel"):
+        return ": it is started, and joined, by itself"
+    return ", nor an iterable of them"
+
+
+def awaits(caller: FrameType) -> bool:
+    """Whether that is the body of an `async def`, which an event loop runs: so it can await."""
+    return bool(caller.f_code.co_flags & _CO_ASYNC) and running_loop() is not None
+
+
 class _Composer:
     """What Parallel and Sequence are."""
 
@@ -164,7 +186,7 @@ class _Composer:
 
     def __call__(self, *parts: Part) -> Results[Any]:
         composition = Composition(parts, self._ordered)
-        if sys._getframe(1).f_code.co_flags & _CO_ASYNC and running_loop() is not None:
+        if awaits(sys._getframe(1)):
             return Results((), composition, Run(composition))
         return composition.run()
 
@@ -198,7 +220,8 @@ class _Parallel(_Composer):
         ExceptionGroup: when all have ended: of the exceptions of those that have failed, each with its own
             traceback, and a note of which process that was. Of one that was killed: ProcessKilled.
         KeyboardInterrupt: when all have ended: their ends are poisoned, and OS processes that do not end
-            within 2 seconds get SIGTERM, and then SIGKILL. A cancellation, or the exception of a signal
+            within 2 seconds get SIGTERM, and then SIGKILL, which a second Ctrl-C gives them at once. (A
+            thread that goes on is left to itself then.) A cancellation, or the exception of a signal
             handler, does the same.
         TypeError: a part is no description of a process.
     """

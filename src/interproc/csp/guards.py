@@ -9,9 +9,10 @@ from multiprocessing.connection import Connection as _TheirConnection
 from typing import Any, Protocol, TypeAlias
 
 from .. import _core
-from ..errors import ShutDown
+from ..errors import ConnectionEnded, ShutDown
 from .channels import Reader, Writer
 from .outside import readable
+from .process import Description
 
 __all__ = [
     "After",
@@ -166,6 +167,8 @@ class After:
     seconds: float
 
     def __post_init__(self) -> None:
+        if not isinstance(self.seconds, (int, float)):
+            raise TypeError(f"a time to wait is a number of seconds, not {self.seconds!r}")
         if not self.seconds >= 0:  # nor NaN
             raise ValueError(f"a time to wait is no less than 0 seconds, not {self.seconds}")
 
@@ -236,7 +239,7 @@ class _OfQueue:
         except queue.Empty:
             return None
         except ShutDown as error:
-            error.end = self.queue  # type: ignore[attr-defined]  # as ChannelEnded has it
+            error.end = self.queue
             raise
 
 
@@ -255,9 +258,8 @@ class _OfConnection:
         try:
             if self.connection.poll(0):
                 return Received(self.connection, self.connection.recv(), index)
-        except (EOFError, OSError) as error:
-            error.end = self.connection  # type: ignore[union-attr]
-            raise
+        except EOFError as error:
+            raise ConnectionEnded(str(error) or "the other end was closed", self.connection) from None
         return None
 
 
@@ -313,11 +315,23 @@ def source_of(guard: Any) -> Source:
     number = isinstance(guard, int) and not isinstance(guard, bool)
     if number or (hasattr(guard, "fileno") and not isinstance(guard, _core.End)):
         return _OfDescriptor(guard)
-    hint = ""
+    raise TypeError(f"{guard!r} is no guard{_hint(guard)}")
+
+
+def _hint(guard: Any) -> str:
+    """What may have been meant."""
     if isinstance(guard, Writer):
-        hint = ": to send is (writer, value), or writer.sending(value)"
-    elif isinstance(guard, _core.Channel):
-        hint = ": choose among its ends, channel.reader() and channel.writer()"
-    elif isinstance(guard, _core.Barrier):
-        hint = ": choose with an enrolment, barrier.enrol()"
-    raise TypeError(f"{guard!r} is no guard{hint or _GUARDS}")
+        return ": to send is (writer, value), or writer.sending(value)"
+    if isinstance(guard, _core.Channel):
+        return ": choose among its ends, channel.reader() and channel.writer()"
+    if isinstance(guard, _core.Barrier):
+        return ": choose with an enrolment, barrier.enrol()"
+    if isinstance(guard, Description):
+        return ": it does not run; what Spawn(...) gives is one"
+    if isinstance(guard, float):
+        return f": a time limit is after({guard})"
+    if isinstance(guard, tuple) and len(guard) == 2:
+        return f": to send is (writer, value), and {guard[0]!r} is no writer"
+    if isinstance(guard, (list, tuple, set)):
+        return ": put a * before several, select(*guards)"
+    return _GUARDS

@@ -9,7 +9,7 @@ import pickle
 import sys
 import types
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
 from . import travel
 
@@ -46,8 +46,11 @@ class ProcessType(Generic[P, R]):
         name: str | None = None,
         task: Callable[..., Any] | None = None,
     ) -> None:
+        if isinstance(body, (staticmethod, classmethod)):
+            raise TypeError(f"write @{type(body).__name__} above @process, not below it")
         if isinstance(body, (ProcessType, Description)) or not callable(body):
-            raise TypeError(f"@process takes a function or a class, not {body!r}")
+            hint = f": write @process(kind={body!r})" if isinstance(body, str) and body in KINDS else ""
+            raise TypeError(f"@process takes a function or a class, not {body!r}{hint}")
         if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
             raise TypeError(
                 f"{body!r} yields: a process sends what it makes over a channel, or returns it at its end"
@@ -58,11 +61,12 @@ class ProcessType(Generic[P, R]):
         if task is not None and not _is_async(task):
             raise TypeError(f"{task!r} is no `async def`, so it cannot be what a task does")
         self.task = task
-        self.name: str = name or getattr(body, "__name__", None) or type(body).__name__
+        self.name: str = name or _name(body)
         functools.update_wrapper(self, body, updated=())
         self.__qualname__ = getattr(body, "__qualname__", self.name)  # a functools.partial has none
         self.body = body
         self._signature: inspect.Signature | None = None
+        self._wraps = hasattr(body, "__wrapped__")  # so that its code does not tell what it takes
         self.kind: Kind = "task" if self.is_async else "process"
         if kind is not None:
             self.kind = self.checked(kind)
@@ -81,7 +85,7 @@ class ProcessType(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Description[R]:
         """Describes the process; nothing runs. Raises TypeError if the arguments do not fit."""
         code = getattr(self.body, "__code__", None)
-        if kwargs or code is None or code.co_argcount != len(args) or code.co_kwonlyargcount:
+        if kwargs or code is None or code.co_argcount != len(args) or code.co_kwonlyargcount or self._wraps:
             self._check(args, kwargs)
         return Description(self, args, kwargs, self.kind, self.name)
 
@@ -171,6 +175,12 @@ def _entry(cls: type) -> str | None:
     return None
 
 
+def _name(body: Callable[..., Any]) -> str:
+    while isinstance(body, functools.partial):
+        body = body.func
+    return getattr(body, "__name__", None) or type(body).__name__
+
+
 def _is_async(body: Callable[..., Any]) -> bool:
     if isinstance(body, type):
         return inspect.iscoroutinefunction(getattr(body, _entry(body) or "run", None))
@@ -232,6 +242,11 @@ class Description(Generic[R]):
 
     def __await__(self) -> Any:
         raise TypeError(f"{self!r} describes a process: write `await Parallel({self.name}(...))`")
+
+    if not TYPE_CHECKING:  # a type checker tells of it by itself
+
+        def __call__(self, *_: Any, **__: Any) -> Any:
+            raise TypeError(f"{self!r} describes a process: Parallel({self.name}(...)) runs it")
 
 
 def _short(value: object) -> str:

@@ -15,11 +15,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from . import scope
-from .composition import Composition, Part, Results
+from .composition import Composition, Part, Results, awaits
 from .running import driving, reaper
-from .running.driving import Errand, running_loop
+from .running.driving import Errand
 from .running.failures import group
 from .running.run import Run, poison_all
+from .tasks import running_loop
 
 if TYPE_CHECKING:
     import asyncio
@@ -66,7 +67,10 @@ class Member:
 
     def __repr__(self) -> str:
         pid = f" pid={self.pid}" if self.pid is not None else ""
-        return f"<{self.name} kind={self.kind!r}{pid} {'alive' if self.alive else self._leaf.state}>"
+        state = self._leaf.state
+        if state == "runs":
+            state = "alive" if self.alive else "ended"
+        return f"<{self.name} kind={self.kind!r}{pid} {state}>"
 
 
 class Spawned(Generic[R]):
@@ -75,12 +79,14 @@ class Spawned(Generic[R]):
     As a context manager it is joined at the end of the block; on an exception its ends are poisoned first.
     """
 
-    def __init__(self, composition: Composition, run: Run) -> None:
+    def __init__(
+        self, composition: Composition, run: Run, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
         self._composition = composition
         self._run = run
         self._task = _Task(run, weakref.ref(self))
         self._sentinel = -1
-        self._task.start()
+        self._task.start(loop)
         _keep(self._task)
 
     @property
@@ -187,15 +193,17 @@ def _ring(handle: weakref.ref[Spawned[Any]]) -> None:
 def Spawn(*parts: Part) -> Spawned[Any]:
     """Starts processes, and does not wait: `Spawn(p1)`, `Spawn(p1, [p2, p3])`, `Spawn(Sequence.of(p1, p2))`.
 
-    Tasks run in the event loop that runs in this thread, or else in one in another thread. At its end a
-    program retires its own ends (or poisons them, if it ends by an exception), and waits for those whom it
-    has spawned; a failure that nobody has joined is printed then. Ctrl-C ends that wait and stops them, as in
-    Parallel; a Ctrl-C that has ended the program, or one of them, does so, too.
+    Tasks run in the event loop that runs where this is called in the body of an `async def`, and otherwise in
+    one in another thread, so that one can wait for them, in a notebook, too. At its end a program retires its
+    own ends (or poisons them, if it ends by an exception), and waits for those whom it has spawned; a failure
+    that nobody has joined is printed then. Ctrl-C ends that wait and stops them, as in Parallel; a Ctrl-C
+    that has ended the program, or one of them, does so, too.
 
     Returns: a handle, with join(), result(), alive, and more; see Spawned.
     """
     composition = Composition(parts, ordered=False)
-    return Spawned(composition, Run(composition))
+    loop = running_loop() if awaits(sys._getframe(1)) else None
+    return Spawned(composition, Run(composition), loop)
 
 
 class _Task:
@@ -209,9 +217,9 @@ class _Task:
         self._lock = threading.Lock()  # of who waits for it without an errand
         self._calls: list[tuple[asyncio.AbstractEventLoop, Callable[[], object]]] = []  # of when_over()
 
-    def start(self) -> None:
+    def start(self, loop: asyncio.AbstractEventLoop | None) -> None:
         if self.run.has("task") or self.run.has_sequence:
-            self._drive_in(running_loop() or reaper.background_loop())
+            self._drive_in(loop or reaper.background_loop())
         else:
             driving.begin(self.run)
 

@@ -9,25 +9,42 @@ wait), and then the loop looks at all seats that wait. The same thread has the l
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
+import sys
 import threading
 import weakref
-from asyncio.events import _get_running_loop
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from types import FrameType
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from .. import _core
 from ..errors import ChannelRetire
 from . import scope
 
-__all__ = ["choose", "communicate", "introduce", "joining", "party"]
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["choose", "communicate", "introduce", "joining", "party", "running_loop"]
 
 _SLICE = 0.04  # seconds between two looks after the waits of a loop
 _DOZE = 1.0  # seconds without a wait, after which the thread of a loop sleeps
 _LOOKED_AFTER = 256  # seats that one look goes through, at least
+
+
+_asyncio: Any = None  # it takes its time to be imported: whoever has a task has done that
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that this thread runs, if it does."""
+    global _asyncio
+    if _asyncio is None:
+        if "asyncio" not in sys.modules:
+            return None
+        import asyncio
+
+        _asyncio = asyncio
+    return _asyncio._get_running_loop()  # type: ignore[no-any-return]
 
 
 class Outside(Protocol):
@@ -181,6 +198,8 @@ class _Home:
 
         Of a loop that does not let one see this it is not so.
         """
+        import asyncio
+
         loop: Any = self._loop()
         timers = getattr(loop, "_scheduled", None)
         ready = getattr(loop, "_ready", None)
@@ -204,7 +223,7 @@ class _Home:
         return seat is not None and (seat in self.supervisors or seat in self.waiting)
 
 
-_Homes: TypeAlias = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Home]]
+_Homes: TypeAlias = "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Home]]"
 _homes: _Homes = weakref.WeakKeyDictionary()  # for each arena
 _last: _Home | None = None  # which was used last
 _seats: dict[int, list[Seat]] = {}  # by the index of their party, which is another's in another arena
@@ -224,7 +243,7 @@ os.register_at_fork(after_in_child=_forget)
 def _wake(index: int) -> None:
     """The binding: this process has completed, or poked, the wait of a party."""
     for seat in _seats.get(index, ()):
-        if _get_running_loop() is seat.home._loop():
+        if running_loop() is seat.home._loop():
             seat.wake()
         else:
             seat.wake_soon()
@@ -267,8 +286,8 @@ def _listen(home: _Home) -> None:
 
 def _seat(arena: _core.Arena) -> Seat:
     """The seat of the task that runs, in this arena."""
-    loop = _get_running_loop()
-    task = None if loop is None else asyncio.current_task(loop)
+    loop = running_loop()
+    task = None if loop is None else _asyncio.current_task(loop)
     if loop is None or task is None:
         raise RuntimeError("asend, arecv and aselect are for the tasks of a running event loop")
     home = _last
@@ -344,7 +363,7 @@ async def choose(
     single: what is returned is only the value. iterating: retirement is the end of an iteration.
 
     Raises:
-        TimeoutError: `timeout` seconds have passed.
+        ChannelTimeout: `timeout` seconds have passed.
         ChannelPoison, ChannelRetire, Deadlock: as _core.choose.
     """
     seat = _seat(guards[0].arena if guards else _core.Arena.default())
@@ -367,8 +386,8 @@ async def choose(
             elif outside is not None and outside.fired:
                 return None
             if not wait:
-                await asyncio.sleep(0)  # who only looks, again and again, lets the other tasks go on
-                raise _too_late(timeout)
+                await _asyncio.sleep(0)  # who only looks, again and again, lets the other tasks go on
+                raise _core.too_late(guards, timeout)
             again = False
             while not again:
                 in_time, timer = True, None
@@ -390,7 +409,7 @@ async def choose(
                 if fired or not in_time:
                     chosen = party.withdraw() if guards else None
                     if chosen is None and not fired:
-                        raise _too_late(timeout)
+                        raise _core.too_late(guards, timeout)
                     return chosen[1] if single and chosen else chosen
                 seat.woken = False
                 settled = party.settle() if guards else None
@@ -401,7 +420,7 @@ async def choose(
         if iterating:
             raise StopAsyncIteration from None
         raise
-    except asyncio.CancelledError:
+    except _asyncio.CancelledError:
         chosen = _withdrawn(party)
         if chosen is None:
             raise
@@ -410,10 +429,6 @@ async def choose(
     except BaseException:  # a signal, or the coroutine is closed: nobody is there to have what came
         party.abandon()
         raise
-
-
-def _too_late(timeout: float | None) -> TimeoutError:
-    return TimeoutError(f"no communication within {timeout} seconds")
 
 
 def _expire(future: asyncio.Future[bool]) -> None:

@@ -63,7 +63,7 @@ def _wait(steps: Steps[R]) -> R:
             elif isinstance(step, Choice):
                 came = step.select()
             else:
-                step[0].send(step[1])
+                _writer(step).send(step[1])
             resume = steps.send
         except BaseException as error:
             came, resume = error, steps.throw
@@ -85,7 +85,15 @@ async def _await(steps: Steps[R]) -> R:
             elif isinstance(step, Choice):
                 came = await step.aselect()
             else:
-                await step[0].asend(step[1])
+                await _writer(step).asend(step[1])
             resume = steps.send
         except BaseException as error:
             came, resume = error, steps.throw
+
+
+def _writer(step: tuple[Writer[Any], Any]) -> Writer[Any]:
+    """Whom a step sends to. Raises TypeError: the part was not given ends where it takes them."""
+    end: object = step[0] if isinstance(step, tuple) else step
+    if not isinstance(end, Writer):
+        raise TypeError(f"{end!r} is no end of a channel, or not of that side")
+    return end

@@ -21,7 +21,11 @@ def source(values: Iterable[T] | Callable[[], Iterable[T]], out: Writer[T]) -> S
     a generator, or an open file, cannot: give a function that makes it there, `parts.source(lambda:
     open(path), a.writer())`.
     """
-    for value in values if isinstance(values, Iterable) else values():
+    if not isinstance(values, Iterable):
+        if not callable(values):
+            raise TypeError(f"a source takes an iterable, or a function that gives one, not {values!r}")
+        values = values()
+    for value in values:
         yield out, value
 
 

@@ -82,7 +82,7 @@ class Alternation(alternation.Alternation):
 
     def __init__(self, guards: Iterable[Any], ensurePriority: bool = False) -> None:
         made: list[Any] = []
-        for item in guards:
+        for item in [guards] if isinstance(guards, dict) else guards:
             if isinstance(item, alternation._Guard):
                 made.append(item)
             elif isinstance(item, dict):

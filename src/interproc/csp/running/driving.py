@@ -6,7 +6,6 @@ import contextlib
 import os
 import select
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ... import _core
-from .. import scope
+from .. import scope, tasks
+from ..tasks import running_loop
 from . import reaper
 from .run import Run
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Errand", "begin", "drive", "drive_in_loop", "drive_with_loop", "stop"]
 
 # Seconds that those who are stopped have, and what they get then: after poison; after SIGTERM; after SIGKILL.
+# Threads and tasks, which no signal ends, are left to themselves after the first.
 PATIENCE = ((2.0, signal.SIGTERM), (1.0, signal.SIGKILL), (5.0, None))
 LOOK = 0.1  # seconds until who waits for others looks whether it can end
 
@@ -155,13 +156,19 @@ def drive(run: Run, timeout: float | None = None) -> bool:
 def stop(run: Run) -> None:
     """Ends it in bounded time, whatever that takes of its OS processes."""
     run.stop()
+    all_of_them = True
+
+    def over() -> bool:
+        return not (run.running if all_of_them else run.watched)
+
     for patience, number in PATIENCE:
         try:
             with _Waiter(run) as waiter:
-                if waiter.wait(lambda: not run.running, time.monotonic() + patience):
+                if waiter.wait(over, time.monotonic() + patience):
                     return
         except KeyboardInterrupt:  # again: somebody is impatient
             number = signal.SIGKILL if number is not None else None
+        all_of_them = False
         if number is not None:
             run.signal(number)
 
@@ -175,8 +182,6 @@ async def drive_in_loop(run: Run, parent: int = 0, timeout: float | None = None)
     parent: the name of a party that waits for this one; this task must be nobody else's then.
     """
     import asyncio
-
-    from .. import tasks
 
     loop = asyncio.get_running_loop()
     changed = asyncio.Event()
@@ -230,14 +235,20 @@ async def drive_in_loop(run: Run, parent: int = 0, timeout: float | None = None)
             return run.over
         except BaseException:
             run.stop()
+            all_of_them = True
+
+            def over() -> bool:
+                return not (run.running if all_of_them else run.watched)
+
             for patience, number in PATIENCE:
                 try:
-                    await asyncio.wait_for(wait(lambda: not run.running), patience)
+                    await asyncio.wait_for(wait(over), patience)
                     break
                 except TimeoutError:
                     pass
                 except asyncio.CancelledError:
                     number = signal.SIGKILL if number is not None else None
+                all_of_them = False
                 if number is not None:
                     run.signal(number)
             raise
@@ -281,8 +292,6 @@ class Errand:
         return self
 
     def _start(self) -> None:
-        from .. import tasks
-
         run = self.run
         self._task = self.loop.create_task(drive_in_loop(run, self._parent), name="interproc.csp")
         self._task.add_done_callback(self._done)
@@ -343,15 +352,6 @@ class Errand:
             joining.set(0)
 
 
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop that this thread runs, if it does."""
-    if "asyncio" not in sys.modules:
-        return None
-    from asyncio.events import _get_running_loop
-
-    return _get_running_loop()
-
-
 def _joining_a_loop(tells: bool) -> _Joining:
     """Of this thread. It has not given its processes their ends yet, so what it has is told later."""
     party = _core.Party.current() if tells else None
@@ -373,5 +373,7 @@ def drive_with_loop(run: Run) -> None:
     try:
         with asyncio.Runner() as runner:
             runner.run(drive_in_loop(run, parent))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt from None  # how asyncio has made it of a cancellation interests nobody
     finally:
         joining.set(0)

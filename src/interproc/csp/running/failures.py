@@ -48,13 +48,18 @@ QUIET = Outcome()
 
 
 class Settled:
-    """How a process ended: its outcome, and what has to be done with its ends."""
+    """How a process ended: its outcome, and what has to be done with its ends.
 
-    __slots__ = ("outcome", "poisons")
+    It keeps the exception that has ended the process, and with its traceback the ends that the process had in
+    its variables: those that are to be poisoned must not retire before, because nobody refers to them.
+    """
 
-    def __init__(self, outcome: Outcome, poisons: bool) -> None:
+    __slots__ = ("cause", "outcome", "poisons")
+
+    def __init__(self, outcome: Outcome, poisons: bool, cause: BaseException | None = None) -> None:
         self.outcome = outcome
         self.poisons = poisons
+        self.cause = cause
 
 
 def returned(value: object) -> Settled:
@@ -72,7 +77,7 @@ def settle(error: BaseException, skip: int = 0) -> Settled:
         trace = trace.tb_next if trace is not None else None
     error.__traceback__ = trace
     if isinstance(error, ChannelPoison):
-        return Settled(QUIET, poisons=True)
+        return Settled(QUIET, poisons=True, cause=error)
     if isinstance(error, ChannelRetire):
         return Settled(QUIET, poisons=False)
     if isinstance(error, SystemExit):
@@ -80,10 +85,10 @@ def settle(error: BaseException, skip: int = 0) -> Settled:
             return Settled(QUIET, poisons=False)
         exitcode = error.code if isinstance(error.code, int) else 1
         failed = ProcessFailed(f"it called sys.exit({error.code!r})", exitcode)
-        return Settled(Outcome(error=failed.with_traceback(trace)), poisons=True)
+        return Settled(Outcome(error=failed.with_traceback(trace)), poisons=True, cause=error)
     if isinstance(error, KeyboardInterrupt):
-        return Settled(Outcome(interrupted=True), poisons=True)
-    return Settled(Outcome(error=error), poisons=True)
+        return Settled(Outcome(interrupted=True), poisons=True, cause=error)
+    return Settled(Outcome(error=error), poisons=True, cause=error)
 
 
 # ---- travelling --------------------------------------------------------------------------------------------

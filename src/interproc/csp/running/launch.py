@@ -92,6 +92,7 @@ def dispose(scope: Scope, settled: Settled) -> None:
         scope.poison_all()
     else:
         scope.retire_all()
+    settled.cause = None
 
 
 # ---- threads -----------------------------------------------------------------------------------------------
@@ -124,8 +125,8 @@ def _in_thread(leaf: Leaf, keeper: Keeper, scope: Scope, process: Any, args: Any
         settled = returned(run_here(process, "thread", args, kwargs))
     except BaseException as error:
         settled = settle(error, skip=3)
-    del args, kwargs
     dispose(scope, settled)
+    del args, kwargs
     keeper.post(leaf, settled.outcome)
 
 
@@ -139,27 +140,29 @@ def start_task(leaf: Leaf, keeper: Keeper, loop: asyncio.AbstractEventLoop) -> l
     args, kwargs, given = _with_own_ends(description, scope)
     task = loop.create_task(_in_task(scope, description.process, args, kwargs), name=description.name)
 
-    def done(task: asyncio.Task[Settled]) -> None:
-        settled = Settled(Outcome(interrupted=True), poisons=True)  # cancelled before it had begun, or Ctrl-C
+    def done(task: asyncio.Task[Outcome]) -> None:
         if not task.cancelled() and task.exception() is None:
-            settled = task.result()
-        dispose(scope, settled)
-        keeper.ended(leaf, settled.outcome)
+            keeper.ended(leaf, task.result())
+        else:  # cancelled before it had begun, or Ctrl-C
+            scope.poison_all()
+            keeper.ended(leaf, Outcome(interrupted=True))
 
     task.add_done_callback(done)
     leaf.member = task
     return given
 
 
-async def _in_task(scope: Scope, process: Any, args: Any, kwargs: Any) -> Settled:
+async def _in_task(scope: Scope, process: Any, args: Any, kwargs: Any) -> Outcome:
     scopes.enter(scope)
     try:
-        return returned(await process.does("task", args, kwargs))
+        settled = returned(await process.does("task", args, kwargs))
     except (KeyboardInterrupt, GeneratorExit):
+        scope.poison_all()
         raise
     except BaseException as error:
         import asyncio
 
-        if isinstance(error, asyncio.CancelledError):
-            return Settled(Outcome(interrupted=True), poisons=True)
-        return settle(error, skip=1)
+        cancelled = isinstance(error, asyncio.CancelledError)
+        settled = Settled(Outcome(interrupted=True), True, error) if cancelled else settle(error, skip=1)
+    dispose(scope, settled)
+    return settled.outcome

@@ -7,7 +7,8 @@ import os
 import pickle
 import resource
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import ProcessError, popen_fork, util
 from multiprocessing import process as mpprocess
@@ -53,6 +54,8 @@ def start_process(leaf: Leaf, keeper: Keeper, interruptible: bool) -> list[Any]:
             _core.bequeath(None)
         leaf.watched = member.sentinel
     else:
+        for end in ends:  # else pickling tells of it, in its words
+            end.check()
         from multiprocessing import resource_tracker
 
         resource_tracker.ensure_running()  # its start would let signals in again
@@ -126,6 +129,32 @@ def _make_room() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
+class _Later:
+    """A handler of Ctrl-C that notes it for the one that is there otherwise.
+
+    To mask the signal in this thread is not all: when another thread gets it, its handler runs here all the
+    same, and what it raises in a callback of os.fork() is lost.
+    """
+
+    def __init__(self, handler: Callable[..., Any]) -> None:
+        self.handler = handler
+        self.came = False
+
+    def __call__(self, *_: object) -> None:
+        self.came = True
+
+
+def _now() -> None:
+    """In a forked child, whoever forks it."""
+    handler = signal.getsignal(signal.SIGINT)
+    while isinstance(handler, _Later):
+        handler = handler.handler
+        signal.signal(signal.SIGINT, handler)
+
+
+os.register_at_fork(after_in_child=_now)
+
+
 @contextmanager
 def without_interrupt() -> Iterator[bool]:
     """What is started here gets Ctrl-C once it can end quietly, not before; this thread gets it afterwards.
@@ -133,10 +162,19 @@ def without_interrupt() -> Iterator[bool]:
     Gives whether it got it before.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    later = None
+    handler = signal.getsignal(signal.SIGINT)
+    if callable(handler) and threading.current_thread() is threading.main_thread():
+        later = _Later(handler)
+        signal.signal(signal.SIGINT, later)
     try:
         yield signal.SIGINT not in before
     finally:
+        if later is not None:
+            signal.signal(signal.SIGINT, later.handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if later is not None and later.came:
+            signal.raise_signal(signal.SIGINT)
 
 
 class _Popen(popen_fork.Popen):
@@ -263,7 +301,7 @@ def _work(job: _Job, scope: scopes.Scope) -> int:
     scope.interrupted = settled.outcome.interrupted
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if not _deliver(job, settled):
-        settled = Settled(settled.outcome, poisons=True)
+        settled.poisons = True
     dispose(scope, settled)
     return 1 if settled.poisons and settled.outcome.error is not None else 0
 

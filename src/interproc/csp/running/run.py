@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ... import _core
+from ...errors import ChannelPoison
 from ..process import Description
 from . import launch, launch_os
 from .box import box
@@ -139,7 +140,11 @@ class Run:
         except Exception as error:
             if leaf.state != "waits":
                 raise
-            self._done(leaf, Outcome(error=error))
+            if isinstance(error, ChannelPoison) and self.failures():  # by one of those
+                self._forgo(leaf)
+                self._done(leaf, Outcome())
+            else:
+                self._done(leaf, Outcome(error=error))
 
     def _started(self, leaf: Leaf, given: Iterable[Any]) -> None:
         leaf.state = "runs"
