@@ -176,9 +176,9 @@ class Choice:
     async def _aselect_mixed(
         self, deadline: float | None, over: int | None, timeout: float | None
     ) -> Selected:
-        if not self._sources:
-            import asyncio
+        import asyncio
 
+        if not self._sources:
             left = _left(deadline)
             await asyncio.sleep(threading.TIMEOUT_MAX if left is None else left)
             return self._over(over, timeout)
