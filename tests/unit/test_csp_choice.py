@@ -682,7 +682,37 @@ def test_an_action_as_a_string_sees_the_caller() -> None:
     assert AltSelect(InputGuard(a, action="seen.append(channel_input)")) == (a, 7)
     a_out.send(8)
     assert Alternation([{a: "seen.append(channel_input + 1)"}]).execute() == (a, 8)
-    assert seen == [7, 9]
+    a_out.send(9)
+    # A dict alone, and the older name:
+    assert Alternation({a: "seen.append(__channel_input)"}).execute() == (a, 9)
+    assert seen == [7, 9, 9]
+
+
+@pytest.mark.parametrize("home", ["interproc.csp", "interproc.csp.pycsp"])
+def test_an_action_as_a_string_sets_the_names_of_a_module(home: str) -> None:
+    module: dict[str, Any] = {}
+    exec(
+        f"from {home} import Alternation, AltSelect, Channel, InputGuard, OutputGuard\n"
+        "channel, total = Channel(buffer=3), 0\n"
+        "inp, out = channel.reader(), channel.writer()\n"
+        "out(3), out(4), out(5)\n"
+        "AltSelect(InputGuard(inp, action='total += channel_input'))\n"
+        "Alternation([{inp: 'total += sum(channel_input for _ in range(10))'}]).execute()\n"
+        "Alternation({inp: None, (out, 1): None}).execute()\n",
+        module,
+    )
+    assert module["total"] == 43
+
+
+def test_what_is_chosen_among_is_shown() -> None:
+    inp = Channel[int]("numbers").reader()
+    assert repr(Choice(inp, after(1), priority=True)) == (
+        "<Choice by priority among <Reader of 'numbers'>, After(seconds=1)>"
+    )
+    guard = InputGuard(inp, action="pass")
+    assert repr(Alternation([guard])) == (
+        "<Alternation of InputGuard(<Reader of 'numbers'>, action='pass')>"
+    )
 
 
 @pytest.mark.parametrize("choose", [AltSelect, FairSelect, PriSelect])
