@@ -297,7 +297,7 @@ cdef class Arena:
         handle._check()
         if handle.arena is not self:
             raise ValueError(f"{handle._id()} is in another arena")
-        key = (handle.c_id.index, handle.c_id.generation, handle.c_end)
+        key = _hold_key(handle.c_id, handle.c_end)
         if key not in self.kept:
             self.kept.add(key)
             self.held[key] = self.held.get(key, 0) + 1

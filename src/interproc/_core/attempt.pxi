@@ -18,7 +18,6 @@ cdef class _Attempt:
     cdef unsigned n, first
     cdef unsigned buffered      # how many of them are of buffered channels
     cdef ip_choice choice
-    cdef uint64_t[ROOM] room
     cdef uint64_t deadline
     cdef uint64_t forks
     cdef object probe           # what else it waits for: a callable, true if there is something
@@ -84,13 +83,20 @@ cdef class _Attempt:
 
     cdef int _try(self, unsigned start, unsigned n, unsigned first, bint offer) except -1:
         """One look at guards that the core decides on."""
+        cdef _Scratch scratch = _borrow_scratch()
+        try:
+            return self._try_with(scratch, start, n, first, offer)
+        finally:
+            _return_scratch(scratch)
+
+    cdef int _try_with(self, _Scratch scratch, unsigned start, unsigned n, unsigned first, bint offer) except -1:
         cdef ip_patience patience = IP_NOW
         cdef uint64_t until = 0, owner, seen = 0
         cdef cbool ready, slept = False
         cdef int status
         while True:
             status = ip_choice_try(&self.arena.c, self.party.party, self.party.c_id, self.c + start, n, first, offer, patience,
-                                   <unsigned char *>self.room, &self.choice)
+                                   scratch.data, &self.choice)
             if status == IP_DIED:
                 with nogil:
                     status = ip_member_bury_if_dead(&self.arena.c, self.choice.dead)
@@ -230,13 +236,20 @@ cdef class _Attempt:
 
     cdef int _settle(self) except -1:
         """IP_BUSY: the offers are still out."""
+        cdef _Scratch scratch = _borrow_scratch()
+        try:
+            return self._settle_with(scratch)
+        finally:
+            _return_scratch(scratch)
+
+    cdef int _settle_with(self, _Scratch scratch) except -1:
         cdef cbool ready, slept = False
         cdef ip_patience patience = IP_NOW
         cdef unsigned guard
         cdef int status, phase
         while True:
             self.choice.woken = 0
-            status = ip_choice_settle(&self.arena.c, self.party.party, self.c, self.n, patience, <unsigned char *>self.room,
+            status = ip_choice_settle(&self.arena.c, self.party.party, self.c, self.n, patience, scratch.data,
                                       &self.choice)
             if status != IP_BUSY:
                 self.out = False
@@ -249,12 +262,19 @@ cdef class _Attempt:
 
     cdef int _withdraw(self) except -1:
         """IP_AGAIN: the offers are in again. Else it was too late: as _settle()."""
+        cdef _Scratch scratch = _borrow_scratch()
+        try:
+            return self._withdraw_with(scratch)
+        finally:
+            _return_scratch(scratch)
+
+    cdef int _withdraw_with(self, _Scratch scratch) except -1:
         cdef cbool ready, slept = False
         cdef ip_patience patience = IP_NOW
         cdef int status
         while True:
             self.choice.woken = 0
-            status = ip_choice_withdraw(&self.arena.c, self.party.party, self.c, self.n, patience, <unsigned char *>self.room,
+            status = ip_choice_withdraw(&self.arena.c, self.party.party, self.c, self.n, patience, scratch.data,
                                         &self.choice)
             if status != IP_BUSY:
                 self.out = False

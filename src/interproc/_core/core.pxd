@@ -292,7 +292,7 @@ cdef extern from "parcel.h" nogil:
     uint64_t ip_parcel_size(const ip_outgoing *message)
 
 cdef extern from "party.h" nogil:
-    enum: IP_NOTE_MAX, IP_CARD_MAX, IP_GUARDS_MAX, IP_GUARDS_FEW
+    enum: IP_NOTE_MAX, IP_CARD_MAX, IP_GUARDS_MAX
     enum: IP_PARTY_IDLE, IP_PARTY_WAITING, IP_PARTY_DONE, IP_PARTY_POKED, IP_PARTY_MET, IP_PARTY_STUCK
     enum: IP_READS, IP_WRITES, IP_SYNCS
     enum: IP_TIMED, IP_OUTSIDE, IP_CROWD, IP_JOINING, IP_LOOP

@@ -287,6 +287,7 @@ cdef class End(_RingHandle):
         cdef uint64_t deadline = UINT64_MAX if timeout is None else _deadline(timeout)
         cdef Party party
         cdef _Attempt attempt
+        cdef _Scratch scratch
         cdef int status
         if self.c_end != IP_READS:
             self._check_side(IP_READS)
@@ -302,14 +303,16 @@ cdef class End(_RingHandle):
         if deadline != 1:
             party._prepare(0 if deadline == UINT64_MAX else IP_TIMED)
         if not self.capacity:
-            status = ip_choice_try(&self.arena.c, party.party, party.c_id, &attempt.only, 1, 0, deadline != 1, IP_NOW,
-                                   <unsigned char *>attempt.room, &attempt.choice)
-            if status == IP_OK:
-                party.single = None     # unpickling runs code, and that may receive, too
-                try:
+            scratch = _borrow_scratch()
+            party.single = None     # unpickling runs code, and that may receive, too
+            try:
+                status = ip_choice_try(&self.arena.c, party.party, party.c_id, &attempt.only, 1, 0, deadline != 1, IP_NOW,
+                                       scratch.data, &attempt.choice)
+                if status == IP_OK:
                     return self._receive(&attempt.choice)
-                finally:
-                    party.single = attempt
+            finally:
+                party.single = attempt
+                _return_scratch(scratch)
             attempt.out = attempt.offered = status == IP_AGAIN and deadline != 1
         return _wait_alone(attempt, party, self, None, deadline, timeout)
 

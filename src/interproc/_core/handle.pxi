@@ -77,7 +77,7 @@ cdef class Handle:
             raise _error(status, a, f"creating a {type(self).__name__}" + (f" named {name!r}" if name else ""))
         for end in range(ends):
             if hold_mask >> end & 1:
-                key = (self.c_id.index, self.c_id.generation, end)
+                key = _hold_key(self.c_id, end)
                 a.held[key] = a.held.get(key, 0) + 1
         self.open = True
         return created
@@ -215,10 +215,15 @@ def _rebuild_handle(cls, Arena arena, uint32_t index, uint32_t generation, unsig
     return handle
 
 
+cdef inline object _hold_key(ip_id id, unsigned end):
+    """What stands for an end in `held` and `kept` of its arena: one number, as there may be many."""
+    return <uint64_t>id.index | <uint64_t>end << 20 | <uint64_t>id.generation << 22
+
+
 cdef int _take_hold(Arena arena, ip_id id, unsigned end) except -1:
     """This process has one handle more on the end. IP_FREED: it cannot be had any more."""
     cdef int status
-    key = (id.index, id.generation, end)
+    key = _hold_key(id, end)
     n = arena.held.get(key, 0)
     if n == 0:
         status = ip_object_hold(&arena.c, id, end, arena.c.self)
@@ -231,7 +236,7 @@ cdef int _take_hold(Arena arena, ip_id id, unsigned end) except -1:
 cdef int _release_hold(Arena arena, ip_id id, unsigned end) except -1:
     """This process has one handle less on the end; with the last it lets go."""
     cdef int status
-    key = (id.index, id.generation, end)
+    key = _hold_key(id, end)
     n = arena.held.get(key, 0)
     if n > 1:
         arena.held[key] = n - 1
@@ -249,7 +254,7 @@ cdef int _hold_arrived(Arena arena, ip_incoming *message) except -1:
     _release_arrived(): the handles that unpickling makes of them come in between, or do not."""
     cdef unsigned i
     for i in range(message.n_handles):
-        key = (message.handles[i].id.index, message.handles[i].id.generation, message.handles[i].end)
+        key = _hold_key(message.handles[i].id, message.handles[i].end)
         arena.held[key] = arena.held.get(key, 0) + 1
     return 0
 

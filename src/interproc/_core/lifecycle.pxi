@@ -89,7 +89,7 @@ cdef int _inherit(list handles) except -1:
             continue
         if isinstance(handle, End):
             end = handle
-            key = (end.c_id.index, end.c_id.generation, end.c_end)
+            key = _hold_key(end.c_id, end.c_end)
             end.arena.held[key] = end.arena.held.get(key, 0) + 1
             end.open = True
             end.owned_of = _forks
@@ -121,7 +121,7 @@ def _after_fork_in_child():
     _forks += 1
     _forking.clear()
     _bequests.clear()
-    given = {(handle.arena.uid, handle.c_id.index, handle.c_id.generation, handle.c_end) for handle in bequest}
+    given = {(handle.arena.uid, _hold_key(handle.c_id, handle.c_end)) for handle in bequest}
     _open_lock = _threading.RLock()
     for arena in list(_arenas.values()):
         if arena.c.generation == 0:
@@ -130,20 +130,20 @@ def _after_fork_in_child():
         index = 0
         while ip_object_next(&arena.c, &index, &info) == IP_OK:
             for end in range(info.ends):
-                key = (info.id.index, info.id.generation, end)
+                key = _hold_key(info.id, end)
                 if _of_one_process(info.kind, end):
                     arena.held.pop(key, None)
                     missing.discard(key)
-                    if info.mine[end] and (arena.uid, *key) not in given:
+                    if info.mine[end] and (arena.uid, key) not in given:
                         ip_object_release(&arena.c, info.id, end)
                 elif info.mine[end] and key not in arena.held:
                     ip_object_release(&arena.c, info.id, end)
                 elif info.mine[end]:
                     missing.discard(key)
         for key in missing:
-            id.index = key[0]
-            id.generation = key[1]
-            ip_object_hold(&arena.c, id, key[2], arena.c.self)  # freed by now: its use will tell
+            id.index = key & 0xFFFFF
+            id.generation = key >> 22
+            ip_object_hold(&arena.c, id, key >> 20 & 3, arena.c.self)  # freed by now: its use will tell
     _inherit(bequest)
     _forget_parties()
 

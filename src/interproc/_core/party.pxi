@@ -8,7 +8,6 @@ cdef extern from *:
     """
     /* The party of this thread; owned by _parties. */
     static _Thread_local PyObject *ip_my_party;
-    _Static_assert(IP_PARCEL_SCRATCH <= 2048, "an attempt has room for a parcel");
     #if PY_VERSION_HEX < 0x030D0000
     #define Py_IsFinalizing _Py_IsFinalizing
     #endif
@@ -19,7 +18,6 @@ cdef extern from *:
     PyObject *ip_my_party
 
 cdef enum:
-    ROOM = 256                  # words that a parcel is read into
     CHECK_AFTER = 100000000     # ns: how often a process looks for deadlocks, at most
 
 cdef dict _parties = {}                     # (thread, uid of the arena) -> Party

@@ -16,7 +16,7 @@ cdef enum:
 
 
 cdef class _Scratch:
-    """Private memory that messages are copied into when they are taken."""
+    """Private memory that messages are copied into when they are taken: from rings, or from parties (core/parcel.h)."""
     cdef unsigned char *data
     cdef ip_incoming *messages
     cdef ip_handle_ref *handles

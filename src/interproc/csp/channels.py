@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-import weakref
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -139,6 +138,8 @@ class ChannelInfo:
 class _End(_core.End):
     """What both ends have in common."""
 
+    __slots__ = ()
+
     def _arrived(self) -> None:
         """Called by the binding when this end has come out of a message: it is this process's own now."""
         scope.collect(self)
@@ -179,6 +180,8 @@ class Reader(_End, Generic[T_co]):
     to themselves, as each can retire by itself; `channel_id` tells whether two are of the same channel.
     """
 
+    __slots__ = ()
+
     if TYPE_CHECKING:
 
         def recv(self, timeout: float | None = None) -> T_co: ...
@@ -213,6 +216,8 @@ class Reader(_End, Generic[T_co]):
 
 class Writer(_End, Generic[T_contra]):
     """The end that values are sent to. Many may write to a channel. For the rest see Reader."""
+
+    __slots__ = ()
 
     if TYPE_CHECKING:
 
@@ -254,10 +259,13 @@ class Channel(_core.Channel[T]):
         ArenaFull: (a MemoryError.)
     """
 
+    __slots__ = ("_made",)
+
     def __init__(
         self, name: str | None = None, buffer: Buffer = 0, *, arena: _core.Arena | None = None
     ) -> None:
         capacity, policy = _capacity(buffer)
+        self._made: scope.Ends | None = None  # those that were made of this very object
         super().__init__(checked_name(name), capacity, policy, arena=arena)
 
     @property
@@ -285,15 +293,15 @@ class Channel(_core.Channel[T]):
 
     def _new_end(self, side: int, cls: Any) -> Any:
         end = self.end(side, cls)
-        if "made" not in self.__dict__:
-            self.__dict__["made"] = weakref.WeakSet()
-        self.__dict__["made"].add(end)
+        if self._made is None:
+            self._made = scope.Ends()
+        self._made.add(end)
         scope.collect(end)
         return end
 
     def retire(self) -> None:
         """Retires every end that was made of this object here, and that is still this process's."""
-        for end in tuple(self.__dict__.get("made", ())):
+        for end in () if self._made is None else self._made.ends():
             end.retire()
 
     def __mul__(self, n: int) -> list[Channel[T]]:

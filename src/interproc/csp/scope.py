@@ -15,14 +15,49 @@ from typing import Any
 
 from .. import _core
 
-__all__ = ["Scope", "at_exit", "collect", "current_scope"]
+__all__ = ["Ends", "Scope", "at_exit", "collect", "current_scope"]
 
 CARD_ROOM = 4000  # bytes that a card may have, of the core's IP_CARD_MAX
 SIDES = ("r", "w")
 
 
-class Scope:
-    """The ends of one process, held weakly: an end that nobody refers to any more retires by itself.
+_sweeping = threading.Lock()  # one at a time; who comes second need not
+
+
+class Ends:
+    """Ends, held weakly: one that nobody refers to any more retires by itself.
+
+    There may be thousands of these, and thousands of ends in one: so the references are those that all share,
+    without callbacks, and the dead ones are swept out when they may be half of them.
+    """
+
+    __slots__ = ("_refs", "_room")
+
+    def __init__(self) -> None:
+        self._refs: list[weakref.ref[Any]] = []
+        self._room = 8
+
+    def add(self, end: Any) -> None:
+        if len(self._refs) >= self._room and _sweeping.acquire(blocking=False):
+            try:
+                n = len(self._refs)  # what others add meanwhile comes after these
+                self._refs[:n] = [ref for ref in self._refs[:n] if ref() is not None]
+                self._room = 2 * len(self._refs) + 8
+            finally:
+                _sweeping.release()
+        self._refs.append(weakref.ref(end))
+
+    def ends(self) -> list[Any]:
+        """Those that are referred to still, each once, in the order in which they came."""
+        refs = tuple(self._refs)
+        return list(dict.fromkeys(end for end in [ref() for ref in refs] if end is not None))
+
+    def clear(self) -> None:
+        self._refs.clear()
+
+
+class Scope(Ends):
+    """The ends of one process, which end with it.
 
     Attributes:
         name, kind: the process's; of the program itself "main" and "process".
@@ -34,28 +69,19 @@ class Scope:
     A thread's party refers to its scope, too; a task's does not, as that would be a circle.
     """
 
-    __slots__ = ("__weakref__", "_ends", "interrupted", "kind", "name", "parent", "party", "run")
+    __slots__ = ("__weakref__", "interrupted", "kind", "name", "parent", "party", "run")
 
     def __init__(self, name: str, kind: str = "process", parent: int = 0, run: int = 0) -> None:
+        super().__init__()
         self.name = name
         self.kind = kind
         self.parent = parent
         self.run = run
         self.party: Any = None
         self.interrupted = False
-        self._ends: set[weakref.ref[Any]] = set()
 
     def __repr__(self) -> str:
-        return f"<Scope of {self.name!r} ({self.kind}) with {len(self._ends)} ends>"
-
-    def add(self, end: Any) -> None:
-        """From now on the end (or the enrolment at a barrier) is this process's."""
-        self._ends.add(weakref.ref(end, self._ends.discard))
-
-    def ends(self) -> list[Any]:
-        """Those that are referred to still."""
-        refs = self._ends.copy()  # at once: taking memory may collect ends, which discards their references
-        return [end for end in (ref() for ref in refs) if end is not None]
+        return f"<Scope of {self.name!r} ({self.kind}) with {len(self.ends())} ends>"
 
     def retire_all(self) -> None:
         """The process has returned."""
@@ -68,7 +94,7 @@ class Scope:
     def _end(self, how: Callable[[Any], None]) -> None:
         for end in self.ends():
             how(end)
-        self._ends.clear()
+        self.clear()
 
     def introduce(self, party: Any) -> None:
         """Records in the arena whose party that is, for pictures and for the description of a deadlock."""
@@ -155,10 +181,8 @@ def become(name: str, kind: str, parent: int, run: int, ends: Iterable[Any] = ()
 
 
 def collect(end: Any) -> None:
-    """The process that calls this has made the end, or has received it."""
-    scope = _current.get(_main)
-    ends = scope._ends
-    ends.add(weakref.ref(end, ends.discard))
+    """The process that calls this has made the end (or the enrolment at a barrier), or has received it."""
+    _current.get(_main).add(end)
 
 
 def introduce(party: Any) -> None:
@@ -204,7 +228,8 @@ def _watch_exit(_: object = None) -> None:
 
 
 def _in_child() -> None:
-    global _main
+    global _main, _sweeping
+    _sweeping = threading.Lock()
     _main = Scope("main")  # the ends in it were the parent's
     _current.set(_main)
 

@@ -10,6 +10,7 @@ wait), and then the loop looks at all seats that wait. The same thread has the l
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import os
 import sys
 import threading
@@ -111,6 +112,8 @@ class _Home:
         self.seats: dict[asyncio.Task[Any], Seat] = {}
         self.waiting: set[Seat] = set()
         self.supervisors: set[Seat] = set()  # of tasks that wait for processes
+        # What its tasks call when they end, and in which context: one for all, as there may be thousands.
+        self.leaving, self.context = self.leave, contextvars.Context()
         self.asleep = False
         self.begun = threading.Event()
         self.turn = 0
@@ -142,7 +145,7 @@ class _Home:
             if process.party is None:  # it is not a task that the process has made
                 process.party = party
                 process.introduce(party)
-        task.add_done_callback(self.leave)
+        task.add_done_callback(self.leaving, context=self.context)
         return seat
 
     def end(self) -> None:

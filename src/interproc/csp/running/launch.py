@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -140,16 +141,17 @@ def start_task(leaf: Leaf, keeper: Keeper, loop: asyncio.AbstractEventLoop) -> l
     args, kwargs, given = _with_own_ends(description, scope)
     task = loop.create_task(_in_task(scope, description.process, args, kwargs), name=description.name)
 
-    def done(task: asyncio.Task[Outcome]) -> None:
-        if not task.cancelled() and task.exception() is None:
-            keeper.ended(leaf, task.result())
-        else:  # cancelled before it had begun, or Ctrl-C
-            scope.poison_all()
-            keeper.ended(leaf, Outcome(interrupted=True))
-
-    task.add_done_callback(done)
+    task.add_done_callback(functools.partial(_task_ended, leaf, keeper, scope))
     leaf.member = task
     return given
+
+
+def _task_ended(leaf: Leaf, keeper: Keeper, scope: Scope, task: asyncio.Task[Outcome]) -> None:
+    if not task.cancelled() and task.exception() is None:
+        keeper.ended(leaf, task.result())
+    else:  # cancelled before it had begun, or Ctrl-C
+        scope.poison_all()
+        keeper.ended(leaf, Outcome(interrupted=True))
 
 
 async def _in_task(scope: Scope, process: Any, args: Any, kwargs: Any) -> Outcome:
