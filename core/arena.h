@@ -25,7 +25,7 @@
 #include "word.h"
 
 #define IP_PAGE 4096u
-#define IP_MEMBERS_MAX 2016u      /* 42 words of 48 bits in a holders' bitmap */
+#define IP_MEMBERS_MAX 2016u      /* 36 words of 56 bits in a holders' bitmap */
 #define IP_OBJECTS_MAX (1u << 20)
 #define IP_JOURNAL_ENTRIES 4096u
 #define IP_BINS 192u

@@ -59,9 +59,9 @@ static ip_status find(ip_arena *arena, ip_barrier *barrier, uint64_t serial, ip_
     return IP_FREED;
 }
 
-static bool always(ip_arena *arena, uint64_t enrolment, const void *context) {
+static ip_status always(ip_arena *arena, uint64_t enrolment, const void *context) {
     (void)arena, (void)enrolment, (void)context;
-    return true;
+    return IP_OK;
 }
 
 static ip_status enrol(ip_arena *arena, ip_barrier *barrier, uint64_t *serial) {

@@ -24,31 +24,18 @@ static void count_passed(ip_channel *channel) {
     if (ip_get(&channel->passed, &passed)) ip_set(&channel->passed, (passed + 1) & IP_PAYLOAD_MAX);
 }
 
-/* Where parcels that are offered lie: words of the outbox, or of a block if that is too small. */
-static ip_status outbox_of(ip_arena *arena, ip_party *party, ip_word **words, uint64_t *room) {
-    uint64_t at, size;
-    ip_block *block;
-    IP_READ(&party->spill, at);
-    *words = party->outbox;
-    *room = IP_PARCEL_WORDS;
-    if (!at) return IP_OK;
-    IP_TRY(ip_heap_block(arena, at, &block, &size));
-    *words = ip_at(arena, at);
-    *room = size / sizeof(ip_word);
-    return IP_OK;
-}
-
 /* Takes what a waiting writer offers. IP_FREED: it can be carried out no more. */
 static ip_status take_offer(ip_arena *arena, ip_party *writer, unsigned guard, unsigned char *scratch, ip_incoming *message) {
     uint64_t at, state, size, room;
     ip_block *block;
-    ip_word *outbox;
+    ip_word *outbox, *inbox;
     ip_party_guard *g = ip_party_guard_at(arena, writer, guard);
     if (!g) return IP_CORRUPT;
     IP_READ(&g->parcel, at);
-    IP_TRY(outbox_of(arena, writer, &outbox, &room));
+    IP_TRY(ip_box_words(arena, &writer->outbox, &outbox, &room));
     if (at >= room) return IP_CORRUPT;
-    IP_TRY(ip_parcel_read(outbox + at, room - at > IP_PARCEL_WORDS ? IP_PARCEL_WORDS : room - at, scratch, message));
+    IP_TRY(ip_parcel_read(outbox + at, room - at, scratch, message));
+    IP_TRY(ip_box_words(arena, &writer->inbox, &inbox, &room));
     IP_READ(&writer->state, state);
     if (message->block) {
         IP_TRY(ip_heap_block(arena, message->block, &block, &size));
@@ -58,16 +45,20 @@ static ip_status take_offer(ip_arena *arena, ip_party *writer, unsigned guard, u
     for (unsigned i = 0; i < message->n_handles; i++)
         IP_TRY(ip_object_hold_locked(arena, message->handles[i].id, message->handles[i].end));
     /* What it was given before is not its inbox's any more: should it die between two offers, nothing is taken for fresh. */
-    ip_set(&writer->inbox[0], 0);
+    ip_parcel_remove(inbox);
     decide(arena, writer, guard, state);
     return IP_OK;
 }
 
 /* Gives a message to a waiting reader. */
 static ip_status fill_inbox(ip_arena *arena, ip_party *reader, unsigned guard, const ip_outgoing *message) {
-    uint64_t used, state, owner, size;
+    uint64_t room, used, state, owner, size;
+    ip_word *inbox;
     ip_block *block;
-    IP_TRY(ip_parcel_write(reader->inbox, IP_PARCEL_WORDS, message, &used));
+    if (ip_parcel_size(message) > 8 * IP_PARCEL_WORDS) return IP_TOO_LONG;
+    IP_TRY(ip_box_make_room(arena, &reader->inbox, ip_parcel_size(message) / sizeof(ip_word)));
+    IP_TRY(ip_box_words(arena, &reader->inbox, &inbox, &room));
+    IP_TRY(ip_parcel_write(inbox, room, message, &used));
     IP_READ(&reader->state, state);
     if (message->block) {
         IP_READ(&reader->member, owner);
@@ -131,41 +122,50 @@ static ip_status try_channel(attempt *a, const ip_guard *guard) {
         if (status == IP_FREED) continue;
         count_passed(channel);
         a->choice->delivered = guard->side == IP_WRITES;
-        return ip_party_call(arena, partner, &a->wake, &a->choice->woken);
+        ip_party_call(arena, partner, &a->wake, &a->choice->woken);
+        return IP_OK;
     }
 }
 
-/* Tells all who wait at the barrier that they have met; one journaled change. */
-static ip_status meet(attempt *a, ip_barrier *barrier, uint64_t where, bool tell) {
+/* All who wait at the barrier have met; one journaled change. */
+static ip_status meet(attempt *a, ip_barrier *barrier, uint64_t where) {
     ip_arena *arena = a->arena;
     uint64_t head, tail, offer, state, met;
     unsigned its;
     ip_party *party;
     ip_word *word;
-    ip_event *wake;
     IP_TRY(ip_offers_span(&barrier->offers, &head, &tail));
     for (uint64_t i = head; i < tail; i++) {
         IP_TRY(ip_offers_at(arena, &barrier->offers, i, &word));
         IP_READ(word, offer);
-        if (tell) { /* it is done: wake them */
-            unsigned phase_guard = (unsigned)(offer >> 20 & 0xFFF);
-            party = offer ? ip_party_find(arena, (uint32_t)(offer & 0xFFFFF), (uint32_t)(offer >> 32 & 0xFFFFFF)) : NULL;
-            if (!party || !ip_get(&party->state, &state) || ip_party_phase(state) != IP_PARTY_MET ||
-                ip_party_chosen(state) != phase_guard)
-                continue;
-            IP_TRY(ip_party_call(arena, party, &wake, NULL));
-            if (wake) ip_event_wake(wake);
-        } else if (ip_offer_is_out(arena, offer, where, &party, &its)) {
-            IP_TRY(check_lives(a, party));
-            IP_READ(&party->state, state);
-            SET(&party->state, ip_party_pack(IP_PARTY_MET, its, ip_party_ticket(state)));
-            FAULT("barrier.told");
-        }
+        ip_status status = ip_offer_is_out(arena, offer, where, &party, &its);
+        if (status == IP_AGAIN) continue;
+        if (status != IP_OK) return status;
+        IP_TRY(check_lives(a, party));
+        IP_READ(&party->state, state);
+        SET(&party->state, ip_party_pack(IP_PARTY_MET, its, ip_party_ticket(state)));
+        FAULT("barrier.told");
     }
-    if (tell) return IP_OK;
     IP_READ(&barrier->met, met);
     SET(&barrier->met, (met + 1) & IP_PAYLOAD_MAX);
     return IP_OK;
+}
+
+/* They have: wakes them. */
+static void wake_who_met(ip_arena *arena, ip_barrier *barrier) {
+    uint64_t head, tail, offer, state;
+    ip_party *party;
+    ip_word *word;
+    ip_event *wake;
+    if (ip_offers_span(&barrier->offers, &head, &tail) != IP_OK) return;
+    for (; head < tail; head++) {
+        if (ip_offers_at(arena, &barrier->offers, head, &word) != IP_OK || !ip_get(word, &offer) || !offer) continue;
+        if (ip_party_find(arena, (uint32_t)(offer & 0xFFFFF), (uint32_t)(offer >> 32 & 0xFFFFFF), &party) != IP_OK || !party) continue;
+        if (!ip_get(&party->state, &state) || ip_party_phase(state) != IP_PARTY_MET || ip_party_chosen(state) != (offer >> 20 & 0xFFF))
+            continue;
+        ip_party_call(arena, party, &wake, NULL);
+        if (wake) ip_event_wake(wake);
+    }
 }
 
 static ip_status try_barrier(attempt *a, const ip_guard *guard) {
@@ -175,6 +175,7 @@ static ip_status try_barrier(attempt *a, const ip_guard *guard) {
     unsigned its;
     bool owned;
     ip_word *word;
+    ip_status status;
     uint64_t head, tail, offer, enrolled, waiting, where = ip_where(guard->id, IP_SYNCS);
     IP_TRY(ip_barrier_of(arena, guard->object, &barrier));
     IP_TRY(ip_barrier_count(arena, barrier, guard->enrolment, &enrolled, &owned));
@@ -184,17 +185,20 @@ static ip_status try_barrier(attempt *a, const ip_guard *guard) {
     for (; tail > head && waiting >= enrolled; tail--) { /* who comes last is often the last there */
         IP_TRY(ip_offers_at(arena, &barrier->offers, tail - 1, &word));
         IP_READ(word, offer);
-        waiting -= !ip_offer_is_out(arena, offer, where, &party, &its);
+        status = ip_offer_is_out(arena, offer, where, &party, &its);
+        if (status != IP_OK && status != IP_AGAIN) return status;
+        waiting -= status != IP_OK;
     }
     if (waiting < enrolled) return IP_AGAIN;
-    ip_status status = meet(a, barrier, where, false);
+    status = meet(a, barrier, where);
     if (status != IP_OK) {
         ip_journal_rollback(arena);
         return status;
     }
     ip_journal_commit(arena);
     FAULT("barrier.met");
-    return meet(a, barrier, where, true);
+    wake_who_met(arena, barrier);
+    return IP_OK;
 }
 
 /* ---- offers ---- */
@@ -268,8 +272,8 @@ static ip_status write_outbox(attempt *a) {
         need += used;
     }
     if (!need) return IP_OK;
-    IP_TRY(ip_party_make_outbox(arena, a->me, need));
-    IP_TRY(outbox_of(arena, a->me, &outbox, &room));
+    IP_TRY(ip_box_make_room(arena, &a->me->outbox, need));
+    IP_TRY(ip_box_words(arena, &a->me->outbox, &outbox, &room));
     for (unsigned i = 0; i < a->n; i++) {
         ip_party_guard *mine = ip_party_guard_at(arena, a->me, i);
         if (!mine) return IP_CORRUPT;
@@ -364,6 +368,13 @@ static ip_status confirm_met(ip_arena *arena, ip_party *me, ip_patience patience
     return status;
 }
 
+static ip_status read_inbox(ip_arena *arena, ip_party *me, unsigned char *scratch, ip_incoming *message) {
+    uint64_t room;
+    ip_word *inbox;
+    IP_TRY(ip_box_words(arena, &me->inbox, &inbox, &room));
+    return ip_parcel_read(inbox, room, scratch, message);
+}
+
 ip_status ip_choice_settle(ip_arena *arena, ip_party *me, const ip_guard *guards, unsigned n, ip_patience patience,
                            unsigned char *scratch, ip_choice *choice) {
     int phase;
@@ -375,7 +386,7 @@ ip_status ip_choice_settle(ip_arena *arena, ip_party *me, const ip_guard *guards
     case IP_PARTY_MET:
         return confirm_met(arena, me, patience);
     case IP_PARTY_STUCK:
-        IP_TRY(ip_parcel_read(me->inbox, IP_PARCEL_WORDS, scratch, &choice->incoming));
+        IP_TRY(read_inbox(arena, me, scratch, &choice->incoming));
         return IP_STUCK;
     case IP_PARTY_DONE:
         break;
@@ -385,7 +396,7 @@ ip_status ip_choice_settle(ip_arena *arena, ip_party *me, const ip_guard *guards
     if (choice->guard >= n) return IP_CORRUPT;
     choice->delivered = guards[choice->guard].side == IP_WRITES;
     if (guards[choice->guard].side != IP_READS) return IP_OK;
-    IP_TRY(ip_parcel_read(me->inbox, IP_PARCEL_WORDS, scratch, &choice->incoming));
+    IP_TRY(read_inbox(arena, me, scratch, &choice->incoming));
     return choice->incoming.n_handles ? arrive(arena, me, &choice->incoming, patience) : IP_OK;
 }
 

@@ -53,6 +53,8 @@ ip_status ip_choice_withdraw(ip_arena *arena, ip_party *me, const ip_guard *guar
 
 /* ---- deadlock (stuck.c) ---- */
 
+#define IP_GUARDS_SHOWN 8u /* of one party */
+
 typedef struct {
     ip_id id;
     uint64_t ticket;
@@ -61,7 +63,7 @@ typedef struct {
     struct {
         ip_id object;
         unsigned side;
-    } guards[IP_GUARDS_FEW];
+    } guards[IP_GUARDS_SHOWN];
     pid_t pid;
     uint32_t member;
     uint64_t note_size, card_size;

@@ -28,7 +28,7 @@ enum {
 };
 #define IP_ENDS_MAX 3u
 
-#define IP_HOLDER_BITS 48u
+#define IP_HOLDER_BITS 56u
 #define IP_HOLDER_WORDS (IP_MEMBERS_MAX / IP_HOLDER_BITS)
 #define IP_NAME_MAX 200u
 

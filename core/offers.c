@@ -45,6 +45,7 @@ static ip_status move(ip_arena *arena, ip_offers *offers, uint64_t room, ip_offe
     uint64_t head, tail, old, at, offer, n = 0;
     ip_range freed;
     ip_word *word, *words;
+    ip_status status;
     IP_TRY(ip_offers_span(offers, &head, &tail));
     IP_READ(&offers->block, old);
     IP_TRY(ip_heap_alloc(arena, room * sizeof(ip_word), 0, &at));
@@ -52,7 +53,9 @@ static ip_status move(ip_arena *arena, ip_offers *offers, uint64_t room, ip_offe
     for (uint64_t i = head; i < tail; i++) {
         IP_TRY(ip_offers_at(arena, offers, i, &word));
         IP_READ(word, offer);
-        if (offer && keep(arena, offer, context)) ip_set(&words[n++], offer);
+        status = offer ? keep(arena, offer, context) : IP_AGAIN;
+        if (status == IP_OK) ip_set(&words[n++], offer);
+        else if (status != IP_AGAIN) return status;
     }
     for (uint64_t i = n; i < room; i++) ip_set(&words[i], 0);
     SET(&offers->head, 0);
@@ -66,12 +69,15 @@ static ip_status move(ip_arena *arena, ip_offers *offers, uint64_t room, ip_offe
 static ip_status count_good(ip_arena *arena, ip_offers *offers, ip_offer_keeper keep, const void *context, uint64_t *good) {
     uint64_t head, tail, offer;
     ip_word *word;
+    ip_status status;
     *good = 0;
     IP_TRY(ip_offers_span(offers, &head, &tail));
     for (uint64_t i = head; i < tail; i++) {
         IP_TRY(ip_offers_at(arena, offers, i, &word));
         IP_READ(word, offer);
-        if (offer && keep(arena, offer, context)) ++*good;
+        status = offer ? keep(arena, offer, context) : IP_AGAIN;
+        if (status == IP_OK) ++*good;
+        else if (status != IP_AGAIN) return status;
     }
     return IP_OK;
 }
@@ -131,38 +137,51 @@ ip_status ip_offers_free(ip_arena *arena, ip_offers *offers) {
 
 /* ---- whose they are ---- */
 
-static ip_party *party_of(ip_arena *arena, uint64_t offer, unsigned *guard) {
+static ip_status party_of(ip_arena *arena, uint64_t offer, ip_party **party, unsigned *guard) {
     *guard = (unsigned)(offer >> 20 & 0xFFF);
-    return ip_party_find(arena, (uint32_t)(offer & 0xFFFFF), (uint32_t)(offer >> 32 & 0xFFFFFF));
+    return ip_party_find(arena, (uint32_t)(offer & 0xFFFFF), (uint32_t)(offer >> 32 & 0xFFFFFF), party);
+}
+
+static ip_status named_by(ip_arena *arena, ip_party *party, unsigned guard, uint64_t *where) {
+    ip_party_guard *g = ip_party_guard_at(arena, party, guard);
+    if (!g) return IP_CORRUPT;
+    IP_READ(&g->where, *where);
+    return IP_OK;
 }
 
 /* Does the guard, of a party that waits, name this object and side? */
-static bool is_out(ip_arena *arena, ip_party *party, unsigned guard, uint64_t where) {
+static ip_status is_out(ip_arena *arena, ip_party *party, unsigned guard, uint64_t where) {
     uint64_t state, n, named;
-    ip_party_guard *g;
-    if (!ip_get(&party->state, &state) || ip_party_phase(state) != IP_PARTY_WAITING) return false;
-    if (!ip_get(&party->guards, &n) || guard >= n || !(g = ip_party_guard_at(arena, party, guard))) return false;
-    return ip_get(&g->where, &named) && (named & ~IP_QUEUED) == where;
+    IP_READ(&party->state, state);
+    if (ip_party_phase(state) != IP_PARTY_WAITING) return IP_AGAIN;
+    IP_READ(&party->guards, n);
+    if (guard >= n) return IP_AGAIN;
+    IP_TRY(named_by(arena, party, guard, &named));
+    return (named & ~IP_QUEUED) == where ? IP_OK : IP_AGAIN;
 }
 
-bool ip_offer_is_out(ip_arena *arena, uint64_t offer, uint64_t where, ip_party **party, unsigned *guard) {
-    *party = offer ? party_of(arena, offer, guard) : NULL;
-    return *party && is_out(arena, *party, *guard, where);
+ip_status ip_offer_is_out(ip_arena *arena, uint64_t offer, uint64_t where, ip_party **party, unsigned *guard) {
+    *party = NULL;
+    if (!offer) return IP_AGAIN;
+    IP_TRY(party_of(arena, offer, party, guard));
+    return *party ? is_out(arena, *party, *guard, where) : IP_AGAIN;
 }
 
-bool ip_offer_is_good(ip_arena *arena, uint64_t offer, const void *context) {
+ip_status ip_offer_is_good(ip_arena *arena, uint64_t offer, const void *context) {
     unsigned guard;
-    ip_party *party = party_of(arena, offer, &guard);
-    ip_party_guard *g = party ? ip_party_guard_at(arena, party, guard) : NULL;
+    ip_party *party;
     uint64_t named;
+    IP_TRY(party_of(arena, offer, &party, &guard));
+    if (!party) return IP_AGAIN;
+    IP_TRY(named_by(arena, party, guard, &named));
     /* Of one that does not wait just now: its guard says that it is entered, so it has to stay. */
-    return g && ip_get(&g->where, &named) && named == (*(const uint64_t *)context | IP_QUEUED);
+    return named == (*(const uint64_t *)context | IP_QUEUED) ? IP_OK : IP_AGAIN;
 }
 
 /* Notes in the guard that its offer is not in the queue any more: before it is so, as a second entry does no harm. */
 static void forget(ip_arena *arena, ip_party *party, unsigned guard, uint64_t where) {
-    uint64_t named;
     ip_party_guard *g = ip_party_guard_at(arena, party, guard);
+    uint64_t named;
     if (g && ip_get(&g->where, &named) && named == (where | IP_QUEUED)) ip_set(&g->where, where);
     FAULT("offers.forgotten");
 }
@@ -174,7 +193,8 @@ ip_status ip_offers_first(ip_arena *arena, ip_offers *offers, uint64_t where, ip
     for (; head < tail; head++) {
         IP_TRY(ip_offers_at(arena, offers, head, &word));
         IP_READ(word, offer);
-        if (ip_offer_is_out(arena, offer, where, party, guard)) return IP_OK;
+        ip_status status = ip_offer_is_out(arena, offer, where, party, guard);
+        if (status != IP_AGAIN) return status;
         if (*party) forget(arena, *party, *guard, where);
         ip_set(&offers->head, head + 1);
         FAULT("offers.stale");
@@ -201,7 +221,9 @@ ip_status ip_offers_count(ip_arena *arena, ip_offers *offers, uint64_t where, ui
     for (; head < tail; head++) {
         IP_TRY(ip_offers_at(arena, offers, head, &word));
         IP_READ(word, offer);
-        if (ip_offer_is_out(arena, offer, where, &party, &guard)) ++*out;
+        ip_status status = ip_offer_is_out(arena, offer, where, &party, &guard);
+        if (status == IP_OK) ++*out;
+        else if (status != IP_AGAIN) return status;
     }
     return IP_OK;
 }
@@ -213,7 +235,7 @@ void ip_offers_poke(ip_arena *arena, ip_offers *offers, uint64_t where) {
     ip_word *word;
     if (ip_offers_span(offers, &head, &tail) != IP_OK) return;
     for (; head < tail; head++) {
-        if (ip_offers_at(arena, offers, head, &word) != IP_OK || !ip_get(word, &offer)) return;
-        if (ip_offer_is_out(arena, offer, where, &party, &guard)) ip_party_poke_locked(arena, party);
+        if (ip_offers_at(arena, offers, head, &word) != IP_OK || !ip_get(word, &offer)) continue;
+        if (ip_offer_is_out(arena, offer, where, &party, &guard) != IP_AGAIN && party) ip_party_poke_locked(arena, party);
     }
 }

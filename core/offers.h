@@ -22,8 +22,8 @@ typedef struct {
     ip_word few[IP_OFFERS_FEW];
 } ip_offers;
 
-/* Tells whether an offer is still good. */
-typedef bool (*ip_offer_keeper)(ip_arena *arena, uint64_t offer, const void *context);
+/* Is an offer still good? IP_AGAIN: it is not. */
+typedef ip_status (*ip_offer_keeper)(ip_arena *arena, uint64_t offer, const void *context);
 
 void ip_offers_init(ip_offers *offers);
 /* Adds a word at the tail; without room, moves what is good to where there is. Commits. */
@@ -43,15 +43,15 @@ ip_status ip_offers_free(ip_arena *arena, ip_offers *offers);
 ip_status ip_offers_first(ip_arena *arena, ip_offers *offers, uint64_t where, ip_party **party, unsigned *guard);
 ip_status ip_offers_taken(ip_arena *arena, ip_offers *offers, ip_party *party, unsigned guard, uint64_t where);
 /* Does the guard that this offer stands for still name the object and side of `context` (a where), and count on being entered? */
-bool ip_offer_is_good(ip_arena *arena, uint64_t offer, const void *context);
+ip_status ip_offer_is_good(ip_arena *arena, uint64_t offer, const void *context);
 static inline uint64_t ip_offer_of(ip_id party, unsigned guard) {
     return (uint64_t)party.index | (uint64_t)guard << 20 | (uint64_t)(party.generation & 0xFFFFFF) << 32;
 }
-/* Is the offer out: does its party wait, and its guard name this object and side? */
-bool ip_offer_is_out(ip_arena *arena, uint64_t offer, uint64_t where, ip_party **party, unsigned *guard);
+/* Is the offer out: does its party wait, and its guard name this object and side? IP_AGAIN: no. *party: whose it is, or NULL. */
+ip_status ip_offer_is_out(ip_arena *arena, uint64_t offer, uint64_t where, ip_party **party, unsigned *guard);
 /* How many are out. */
 ip_status ip_offers_count(ip_arena *arena, ip_offers *offers, uint64_t where, uint64_t *out);
-/* Pokes all whose offers are out. */
+/* Pokes all whose offers are out, or may be: past damage, too, as who is told nothing might wait for ever. */
 void ip_offers_poke(ip_arena *arena, ip_offers *offers, uint64_t where);
 
 #endif

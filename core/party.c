@@ -18,13 +18,15 @@ ip_status ip_party_make(ip_arena *arena, ip_object *object, void *context) {
     (void)context;
     memset(party, 0, sizeof *party);
     ip_word *words[] = {&party->state,    &party->bell,   &party->rung,       &party->mode, &party->since, &party->parent,
-                        &party->children, &party->guards, &party->table,      &party->table_room, &party->spill, &party->card,
+                        &party->children, &party->guards, &party->table,      &party->table_room, &party->card,
                         &party->card_size, &party->card_sum, &party->note_size, &party->note_sum};
     for (unsigned i = 0; i < sizeof words / sizeof *words; i++) ip_set(words[i], 0);
     for (unsigned i = 0; i < IP_GUARDS_FEW; i++) {
         ip_set(&party->few[i].where, 0);
         ip_set(&party->few[i].parcel, 0);
     }
+    ip_box_init(&party->inbox);
+    ip_box_init(&party->outbox);
     ip_set(&party->member, ip_heap_owner(arena));
     return IP_OK;
 }
@@ -39,14 +41,16 @@ ip_status ip_party_of(ip_arena *arena, ip_object *object, ip_party **party) {
     return IP_OK;
 }
 
-ip_party *ip_party_find(ip_arena *arena, uint32_t index, uint32_t generation) {
+ip_status ip_party_find(ip_arena *arena, uint32_t index, uint32_t generation, ip_party **party) {
     ip_id id;
     int kind;
     ip_object *object;
-    ip_party *party;
-    if (ip_object_at(arena, index, &id, &kind, &object) != IP_OK || kind != IP_PARTY) return NULL;
-    if ((id.generation ^ generation) & 0xFFFFFF) return NULL; /* an offer names the low bits */
-    return ip_party_of(arena, object, &party) == IP_OK ? party : NULL;
+    *party = NULL;
+    ip_status status = ip_object_at(arena, index, &id, &kind, &object);
+    if (status == IP_FREED || status == IP_AGAIN) return IP_OK;
+    if (status != IP_OK) return status;
+    if (kind != IP_PARTY || (id.generation ^ generation) & 0xFFFFFF) return IP_OK; /* an offer names the low bits */
+    return ip_party_of(arena, object, party);
 }
 
 /* ---- guards ---- */
@@ -95,29 +99,6 @@ ip_status ip_party_make_room(ip_arena *arena, ip_party *party, unsigned n) {
     return status;
 }
 
-static ip_status replace_outbox(ip_arena *arena, ip_party *party, uint64_t old, uint64_t size) {
-    uint64_t at;
-    ip_range freed;
-    IP_TRY(ip_heap_alloc(arena, size, 0, &at));
-    SET(&party->spill, at);
-    return old ? ip_heap_free(arena, old, &freed) : IP_OK;
-}
-
-ip_status ip_party_make_outbox(ip_arena *arena, ip_party *party, uint64_t words) {
-    uint64_t at, size = sizeof party->outbox;
-    ip_block *block;
-    IP_READ(&party->spill, at);
-    if (at) IP_TRY(ip_heap_block(arena, at, &block, &size));
-    if (words * sizeof(ip_word) <= size) return IP_OK;
-    while (size < words * sizeof(ip_word)) size *= 2;
-    ip_status status = replace_outbox(arena, party, at, size);
-    if (status == IP_OK)
-        ip_journal_commit(arena);
-    else
-        ip_journal_rollback(arena);
-    return status;
-}
-
 /* ---- states ---- */
 
 ip_status ip_party_state(const ip_party *party, int *phase, unsigned *guard) {
@@ -155,28 +136,20 @@ bool ip_party_wait_bell(ip_party *party, uint64_t seen, uint64_t deadline_ns, bo
     return ip_event_wait(&party->event, has_rung, &b, deadline_ns, slept);
 }
 
-ip_status ip_party_call(ip_arena *arena, ip_party *party, ip_event **wake, uint32_t *task) {
-    uint64_t name, member, rung;
+void ip_party_call(ip_arena *arena, ip_party *party, ip_event **wake, uint32_t *task) {
+    uint64_t name, member, index, rung;
+    const ip_object *object = (const ip_object *)(const void *)((const unsigned char *)party - ip_object_size(1));
+    ip_party *loop;
     *wake = NULL;
-    IP_READ(&party->bell, name);
-    if (!name) {
+    if (!ip_get(&party->bell, &name) || !name) {
         if (ip_event_announce(&party->event)) *wake = &party->event;
-        return IP_OK;
-    }
-    IP_READ(&party->member, member);
-    if (task && member == ip_heap_owner(arena)) {
-        uint64_t index;
-        const ip_object *object = (const ip_object *)(const void *)((const unsigned char *)party - ip_object_size(1));
-        IP_READ(&object->index, index);
-        *task = (uint32_t)index + 1;
-        return IP_OK;
-    }
-    ip_party *loop = ip_party_find(arena, (uint32_t)(name & 0x1FFFFF) - 1, (uint32_t)(name >> 21));
-    if (!loop) return IP_OK; /* its loop has ended */
-    IP_READ(&loop->rung, rung);
-    atomic_exchange_explicit(&loop->rung, ip_seal((rung + 1) & IP_PAYLOAD_MAX), memory_order_seq_cst);
-    if (ip_event_announce(&loop->event)) *wake = &loop->event;
-    return IP_OK;
+    } else if (task && ip_get(&party->member, &member) && member == ip_heap_owner(arena)) {
+        if (ip_get(&object->index, &index)) *task = (uint32_t)index + 1;
+    } else if (ip_party_find(arena, (uint32_t)(name & 0x1FFFFF) - 1, (uint32_t)(name >> 21), &loop) == IP_OK && loop) {
+        if (ip_get(&loop->rung, &rung))
+            atomic_exchange_explicit(&loop->rung, ip_seal((rung + 1) & IP_PAYLOAD_MAX), memory_order_seq_cst);
+        if (ip_event_announce(&loop->event)) *wake = &loop->event;
+    } /* else its loop has ended */
 }
 
 ip_status ip_party_poke_locked(ip_arena *arena, ip_party *party) {
@@ -187,15 +160,16 @@ ip_status ip_party_poke_locked(ip_arena *arena, ip_party *party) {
     uint64_t poked = ip_party_pack(IP_PARTY_POKED, 0, ip_party_ticket(state));
     atomic_exchange_explicit(&party->state, ip_seal(poked), memory_order_seq_cst);
     FAULT("party.poked");
-    IP_TRY(ip_party_call(arena, party, &wake, NULL));
+    ip_party_call(arena, party, &wake, NULL);
     if (wake) ip_event_wake(wake);
     return IP_OK;
 }
 
 ip_status ip_party_poke(ip_arena *arena, ip_id id) {
     IP_TRY(ip_lock_take(arena, &arena->header->lock, IP_PATIENT));
-    ip_party *party = ip_party_find(arena, id.index, id.generation);
-    ip_status status = party ? ip_party_poke_locked(arena, party) : IP_OK;
+    ip_party *party;
+    ip_status status = ip_party_find(arena, id.index, id.generation, &party);
+    if (status == IP_OK && party) status = ip_party_poke_locked(arena, party);
     ip_lock_release(&arena->header->lock);
     return status;
 }
@@ -280,16 +254,23 @@ ip_status ip_party_dismantle(ip_arena *arena, ip_object *object) {
     IP_READ(&party->state, state);
     if (ip_party_phase(state) == IP_PARTY_DONE) { /* what it was given and has not looked at: its block goes with its process */
         ip_party_guard *guard = ip_party_guard_at(arena, party, ip_party_chosen(state));
-        uint64_t where;
-        if (guard && ip_get(&guard->where, &where) && ip_where_side(where) == IP_READS &&
-            ip_parcel_read(party->inbox, IP_PARCEL_WORDS, scratch, &message) == IP_OK)
+        uint64_t where, room;
+        ip_word *inbox;
+        bool there;
+        if (!guard) return IP_CORRUPT;
+        IP_READ(&guard->where, where);
+        IP_TRY(ip_box_words(arena, &party->inbox, &inbox, &room));
+        IP_TRY(ip_parcel_is_there(inbox, &there));
+        if (there && ip_where_side(where) == IP_READS) {
+            IP_TRY(ip_parcel_read(inbox, room, scratch, &message));
             for (unsigned i = 0; i < message.n_handles; i++)
                 IP_TRY(ip_object_arrive(arena, message.handles[i].id, message.handles[i].end, false));
+        }
     }
     IP_READ(&party->card, at);
     if (at) IP_TRY(ip_heap_free(arena, at, &freed));
-    IP_READ(&party->spill, at);
-    if (at) IP_TRY(ip_heap_free(arena, at, &freed));
+    IP_TRY(ip_box_free(arena, &party->inbox));
+    IP_TRY(ip_box_free(arena, &party->outbox));
     IP_READ(&party->table, at);
     return at ? ip_heap_free(arena, at, &freed) : IP_OK;
 }

@@ -1,6 +1,6 @@
 /* party.h: parties: who waits at channels and barriers, and what offers they have out.
  *
- *     party     state | event | member | bell | rung | mode | since | parent, children | guards | table | spill | card | note | inbox | outbox
+ *     party     state | event | member | bell | rung | mode | since | parent, children | guards | table | card | note | inbox | outbox
  *     state     phase 4 | guard 12 | ticket 40          the ticket goes up with each wait
  *     guard     where: index of the object 20 | generation 32 | side 2 | queued 1;  parcel: where in the outbox what it offers begins
  *
@@ -27,7 +27,7 @@
 #include "parcel.h"
 
 #define IP_GUARDS_MAX 4096u
-#define IP_GUARDS_FEW 8u
+#define IP_GUARDS_FEW 4u
 #define IP_NOTE_MAX 232u
 #define IP_CARD_MAX 4096u
 
@@ -60,21 +60,19 @@ typedef struct {
     ip_word guards;   /* how many are in force */
     ip_word table;    /* offset of a block with the guards, or 0: few */
     ip_word table_room;
-    ip_word spill;    /* offset of a block that serves as outbox, or 0 */
     ip_word card, card_size, card_sum; /* a block of text about it */
     ip_word note_size, note_sum;
     unsigned char note[IP_NOTE_MAX]; /* text: what it does just now */
     ip_party_guard few[IP_GUARDS_FEW];
-    ip_word inbox[IP_PARCEL_WORDS];
-    ip_word outbox[IP_PARCEL_WORDS];
+    ip_box inbox, outbox;
 } ip_party;
 
 ip_status ip_party_make(ip_arena *arena, ip_object *object, void *context);
 uint64_t ip_party_body_size(void);
 ip_status ip_party_of(ip_arena *arena, ip_object *object, ip_party **party);
-/* The party of an id in a queue or a bell, or NULL. Under the arena lock. */
-ip_party *ip_party_find(ip_arena *arena, uint32_t index, uint32_t generation);
-/* Under the arena lock: the guard of that number, or NULL. */
+/* The party of an id in a queue or a bell; *party is NULL if it is no more. Under the arena lock. */
+ip_status ip_party_find(ip_arena *arena, uint32_t index, uint32_t generation, ip_party **party);
+/* Under the arena lock: the guard of that number, or NULL: there is damage. */
 ip_party_guard *ip_party_guard_at(ip_arena *arena, ip_party *party, uint64_t number);
 /* Under the arena lock: sees to it that there is room for n guards. Commits. */
 ip_status ip_party_make_room(ip_arena *arena, ip_party *party, unsigned n);
@@ -95,8 +93,6 @@ static inline uint64_t ip_where(ip_id id, unsigned side) {
 static inline unsigned ip_where_side(uint64_t where) { return (unsigned)(where >> 52 & 3); }
 
 static inline uint64_t ip_party_name(ip_id id) { return (uint64_t)(id.index + 1) | (uint64_t)id.generation << 21; }
-/* Under the arena lock: sees to it that what is offered has room for so many words in all. Commits. */
-ip_status ip_party_make_outbox(ip_arena *arena, ip_party *party, uint64_t words);
 
 /* The phase now, and the guard that came true. */
 ip_status ip_party_state(const ip_party *party, int *phase, unsigned *guard);
@@ -121,8 +117,8 @@ ip_status ip_party_read_card(ip_arena *arena, const ip_party *party, void *text,
 ip_status ip_party_read_note(const ip_party *party, void *text, uint64_t room, uint64_t *size);
 
 /* Under the arena lock: has its owner, or its loop, look, once the lock is free: *wake is what ip_event_wake is then called for, or
- * NULL. A task of this very process is left to the caller, in *task (its index + 1), unless that is NULL. */
-ip_status ip_party_call(ip_arena *arena, ip_party *party, ip_event **wake, uint32_t *task);
+ * NULL. A task of this very process is left to the caller, in *task (its index + 1), unless that is NULL. Damage delays it by a slice. */
+void ip_party_call(ip_arena *arena, ip_party *party, ip_event **wake, uint32_t *task);
 
 /* Under the arena lock, when nobody holds it any more. */
 ip_status ip_party_dismantle(ip_arena *arena, ip_object *object);

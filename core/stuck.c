@@ -23,14 +23,17 @@ static ip_status describe(ip_arena *arena, const ip_wait *x, ip_stuck_party *out
     out->member = x->member;
     IP_READ(&x->party->guards, n);
     out->n_guards = (unsigned)n;
-    for (uint64_t i = 0; i < n && i < IP_GUARDS_FEW; i++) {
+    for (uint64_t i = 0; i < n && i < IP_GUARDS_SHOWN; i++) {
         ip_party_guard *guard = ip_party_guard_at(arena, x->party, i);
         if (!guard) return IP_CORRUPT;
         IP_READ(&guard->where, where);
         ip_object *object;
         int kind;
         ip_id id;
-        if (ip_object_at(arena, (uint32_t)(where & 0xFFFFF), &id, &kind, &object) != IP_OK) continue;
+        ip_status status = ip_object_at(arena, (uint32_t)(where & 0xFFFFF), &id, &kind, &object);
+        if (status == IP_FREED || status == IP_AGAIN) continue;
+        if (status != IP_OK) return status;
+        if ((id.generation ^ where >> 20) & 0xFFFFFF) continue; /* it is no more; another has its place */
         out->guards[out->guards_shown].object = id;
         out->guards[out->guards_shown++].side = ip_where_side(where);
     }
@@ -83,9 +86,11 @@ ip_status ip_stuck_find(ip_arena *arena, ip_stuck_party *found, unsigned room, u
 static ip_status tell(ip_arena *arena, const ip_wait *x, const void *text, uint64_t size) {
     ip_outgoing message = {.data = text, .size = size};
     ip_piece piece = {text, size};
-    uint64_t used, owner, sum = size;
+    uint64_t room, used, owner, sum = size;
+    ip_word *inbox;
     ip_event *wake;
-    if (ip_parcel_size(&message) > 8 * IP_PARCEL_WORDS) {
+    IP_TRY(ip_box_words(arena, &x->party->inbox, &inbox, &room));
+    if (ip_parcel_size(&message) > 8 * room) {
         IP_READ(&x->party->member, owner);
         IP_TRY(ip_heap_alloc(arena, size, owner, &message.block));
         sum = ip_copy_sum(ip_at(arena, message.block), text, size, sum);
@@ -93,14 +98,14 @@ static ip_status tell(ip_arena *arena, const ip_wait *x, const void *text, uint6
         message.pieces = &piece;
         message.n_pieces = 1;
     }
-    IP_TRY(ip_parcel_write(x->party->inbox, IP_PARCEL_WORDS, &message, &used));
+    IP_TRY(ip_parcel_write(inbox, room, &message, &used));
     uint64_t stuck = ip_party_pack(IP_PARTY_STUCK, 0, ip_party_ticket(x->state));
     if (message.block) /* in the change that makes it the party's: who is not told has no block either */
         ip_journal_publish(arena, &x->party->state, stuck);
     else
         atomic_exchange_explicit(&x->party->state, ip_seal(stuck), memory_order_seq_cst);
     FAULT("stuck.told");
-    IP_TRY(ip_party_call(arena, x->party, &wake, NULL));
+    ip_party_call(arena, x->party, &wake, NULL);
     if (wake) ip_event_wake(wake);
     return IP_OK;
 }

@@ -103,7 +103,9 @@ static ip_status read_awaited(ip_waits *w, uint64_t where, ip_awaited **awaited)
     uint64_t index = where & 0xFFFFF;
     unsigned side = ip_where_side(where);
     *awaited = NULL;
-    if (ip_object_at(w->arena, (uint32_t)index, &id, &kind, &object) != IP_OK) return IP_OK;
+    ip_status status = ip_object_at(w->arena, (uint32_t)index, &id, &kind, &object);
+    if (status == IP_FREED || status == IP_AGAIN) return IP_OK;
+    if (status != IP_OK) return status;
     if ((ip_where(id, side) ^ where) & ~IP_QUEUED || kind != (side == IP_SYNCS ? IP_BARRIER : IP_CHANNEL)) return IP_OK;
     uint32_t *place = &w->awaited_of[index * SIDES + side];
     if (!*place) {

@@ -24,7 +24,7 @@ static const struct {
     const char *name;
     uint64_t size;
     unsigned n_handles;
-} kinds[] = {{"inline", 20, 0}, {"with handles", 20, 2}, {"a block", 3000, 0}, {"a block with handles", 900, 2}};
+} kinds[] = {{"inline", 20, 0}, {"with handles", 20, 2}, {"a block", 3000, 0}, {"a block with handles", 900, 2}, {"long", 500, 0}};
 
 static unsigned kind, flags; /* of the operation just now */
 static uint64_t size;

@@ -47,6 +47,10 @@ static void a_rendezvous_in_either_order(void) {
     person a = person_new(), b = person_new();
     port inner = queue_new(&arena, 0, 0, NULL);
     ip_handle_ref refs[3] = {{inner.id, 0}, {inner.id, 0}, {inner.id, 0}};
+    for (int order = 0; order < 2; order++) { /* the boxes of both become as large as they will be */
+        meet(&a, &b, &c, order, 1, CHANNEL_BLOCK - 1, NULL, 0);
+        meet(&b, &a, &c, order, 2, CHANNEL_BLOCK - 1, NULL, 0);
+    }
     uint64_t used = heap_used(&arena);
     for (unsigned i = 0; i < SIZES; i++) {
         for (int order = 0; order < 2; order++) {

@@ -306,22 +306,22 @@ static void verify_works(void) {
 static void meetings_of_two(void) {
     printf("\n");
     for (unsigned f = 0; f < 8; f++) {
-        with_kinds("send to who waits", prepare_reader, act_send, verify_reader, f, 4);
-        if (!(f & ORPHAN)) with_kinds("receive from who waits", prepare_writer, act_receive, verify_writer, f, 4);
-        if (!(f & WIDE)) with_kinds("choose among who choose", prepare_choosers, act_choose, verify_choosers, f & SIDES, f & ORPHAN ? 0 : 4);
+        with_kinds("send to who waits", prepare_reader, act_send, verify_reader, f, 5);
+        if (!(f & ORPHAN)) with_kinds("receive from who waits", prepare_writer, act_receive, verify_writer, f, 5);
+        if (!(f & WIDE)) with_kinds("choose among who choose", prepare_choosers, act_choose, verify_choosers, f & SIDES, f & ORPHAN ? 0 : 5);
     }
     for (unsigned f = SIDES; f < 8; f += 2) {
-        with_kinds("send first", prepare_surviving_reader, act_first, verify_survivor, f, 4);
-        if (!(f & ORPHAN)) with_kinds("receive first", prepare_surviving_writer, act_first, verify_survivor, f, 4);
+        with_kinds("send first", prepare_surviving_reader, act_first, verify_survivor, f, 5);
+        if (!(f & ORPHAN)) with_kinds("receive first", prepare_surviving_writer, act_first, verify_survivor, f, 5);
     }
-    with_kinds("offer to send, withdraw, retire", prepare_surviving_reader, act_withdraw, verify_withdrawn, SIDES, 4);
-    with_kinds("offer to receive, withdraw, retire", prepare_surviving_writer, act_withdraw, verify_withdrawn, SIDES, 4);
+    with_kinds("offer to send, withdraw, retire", prepare_surviving_reader, act_withdraw, verify_withdrawn, SIDES, 5);
+    with_kinds("offer to receive, withdraw, retire", prepare_surviving_writer, act_withdraw, verify_withdrawn, SIDES, 5);
 }
 
 static void queues_and_inboxes(void) {
     printf("\n");
     with_kinds("parties come and go", prepare_queues, act_churn, verify_queues, 0, 1);
-    with_kinds("read, write and read", prepare_receiver, act_read_write_read, verify_works, 0, 4);
+    with_kinds("read, write and read", prepare_receiver, act_read_write_read, verify_works, 0, 5);
 }
 
 static void every_fault_point_of_choices_was_died_at(void) { CHECK_EQ(not_died_at("party parcel offers choice", false), 0); }
