@@ -53,9 +53,11 @@ static ip_status describe_stuck(const ip_waits *w, ip_stuck_party *found, unsign
     ip_arena *arena = w->arena;
     for (unsigned i = 0; i < w->n; i++) {
         const ip_wait *x = &w->waits[i];
+        ip_party *party;
         uint64_t state;
         if (!x->in) continue;
-        if (ip_party_find(arena, x->id.index, x->id.generation) != x->party) break;
+        IP_TRY(ip_party_find(arena, x->id.index, x->id.generation, &party));
+        if (party != x->party) break;
         IP_READ(&x->party->state, state);
         if (state != x->state) break;
         if (*n < room) IP_TRY(describe(arena, x, &found[*n]));
