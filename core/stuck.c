@@ -33,7 +33,7 @@ static ip_status describe(ip_arena *arena, const ip_wait *x, ip_stuck_party *out
         ip_status status = ip_object_at(arena, (uint32_t)(where & 0xFFFFF), &id, &kind, &object);
         if (status == IP_FREED || status == IP_AGAIN) continue;
         if (status != IP_OK) return status;
-        if ((id.generation ^ where >> 20) & 0xFFFFFF) continue; /* it is no more; another has its place */
+        if ((ip_where(id, ip_where_side(where)) ^ where) & ~IP_QUEUED) continue; /* it is no more; another has its place */
         out->guards[out->guards_shown].object = id;
         out->guards[out->guards_shown++].side = ip_where_side(where);
     }

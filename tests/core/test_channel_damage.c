@@ -128,7 +128,7 @@ static void i_fill_the_buffer(void) {
     ip_incoming in;
     unsigned n;
     if (!FINE(ip_ring_put(&arena, c->object, ring, IP_READS, &m, 1, IP_PATIENT, &n))) return;
-    if (FINE(ip_channel_poke_one(&arena, c->object, c->channel, IP_READS)))
+    if (FINE(ip_channel_poke_one(&arena, c->id, IP_READS)))
         ANSWERS(settle_deal(&deals[AT_BUFFER], &people[AT_BUFFER]), IP_AGAIN);
     RIGHT(ip_channel_ready(c->object, c->channel, IP_READS));
     if (FINE(ip_ring_take(&arena, c->object, ring, IP_WRITES, scratch, sizeof scratch, IP_PATIENT, &in, 1, &n)))
