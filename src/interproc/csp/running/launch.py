@@ -140,7 +140,6 @@ def start_task(leaf: Leaf, keeper: Keeper, loop: asyncio.AbstractEventLoop) -> l
     scope = Scope(description.name, "task", keeper.starter, keeper.number)
     args, kwargs, given = _with_own_ends(description, scope)
     task = loop.create_task(_in_task(scope, description.process, args, kwargs), name=description.name)
-
     task.add_done_callback(functools.partial(_task_ended, leaf, keeper, scope))
     leaf.member = task
     return given
