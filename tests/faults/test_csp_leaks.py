@@ -39,6 +39,7 @@ from interproc.csp import (
 from .victims import LIMIT, die
 
 BUFFERS = [0, 1, 5, math.inf, Sliding(2), Dropping(2), Overwriting(2)]
+CARDS = 8192  # bytes that those who are there still may need more than before: for what they tell, and to wait
 LARGE = bytes(20_000)  # more than goes into a ring or a parcel: in a block of its own
 
 
@@ -63,7 +64,7 @@ def nothing_left() -> Iterator[None]:
     def back() -> bool:
         nonlocal seen
         seen = left()
-        return seen[0] <= used and all(n <= kinds.get(kind, 0) for kind, n in seen[1].items())
+        return seen[0] <= used + CARDS and all(n <= kinds.get(kind, 0) for kind, n in seen[1].items())
 
     try:
         until(back, limit=10)

@@ -27,7 +27,7 @@ from interproc.csp import (
 )
 
 from .support import AT_ONCE, at_once
-from .victims import LIMIT, die, told, waiting
+from .victims import LIMIT, READS, WRITES, Scene, die, kill, told, victim, waiting, waits_in
 
 KINDS = ["process", "thread", "task"]
 
@@ -119,6 +119,21 @@ def test_all_who_wait_at_a_channel_that_ends(side: str, buffer: int, how: str) -
         answers = [one.result(SOON) for one in spawned]
     assert answers == ["ChannelPoison" if how == "poison" else "ChannelRetire"] * n
     assert channel.info().passed == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("side", ["reads", "writes"])
+def test_those_who_wait_beside_one_that_is_killed(side: str, kind: str) -> None:
+    """On its side of the channel; those of the other side live, and are at nothing. Nobody joins it."""
+    scene = Scene(side)
+    beside = scene.theirs.copy()
+    with victim(waits_in((READS if scene.reads else WRITES)[0], scene.theirs, None, None)) as spawned:
+        body, way = (awaits, aplain) if kind == "task" else (waits.with_kind(kind), plain)  # type: ignore[arg-type]
+        other = Spawn(body(way, beside))
+        waiting(scene.channel, 2 * scene.reads, 2 * (not scene.reads))
+        kill(spawned)
+        with at_once("the answer"):
+            assert other.result(SOON) == "ChannelPoison"
 
 
 # ---- who ends within a `with` ------------------------------------------------------------------------------
