@@ -39,7 +39,7 @@ from interproc.csp import (
 from .victims import LIMIT, die
 
 BUFFERS = [0, 1, 5, math.inf, Sliding(2), Dropping(2), Overwriting(2)]
-CARDS = 8192  # bytes that those who are there still may need more than before: for what they tell, and to wait
+CARDS = 8192  # bytes more that those need who are there still: to tell what they have, and to wait
 LARGE = bytes(20_000)  # more than goes into a ring or a parcel: in a block of its own
 
 
