@@ -985,6 +985,32 @@ def test_spawn_does_not_wait(method: str) -> None:
     assert not spawned.alive
 
 
+@pytest.mark.parametrize("kind", ["process", "thread", "task"])
+@pytest.mark.parametrize("in_loop", [False, True])
+def test_what_is_spawned_has_its_ends_when_spawn_returns(in_loop: bool, kind: str) -> None:
+    """Also one that a loop runs later."""
+    channel = Channel[int]()
+    out = channel.writer()
+
+    def spawn() -> Any:
+        with channel.reader() as inp:
+            return Spawn(Sequence.of(sink(kind, inp), square(2)))
+
+    async def main() -> list[Any]:
+        spawned = spawn()
+        await out.asend(3, SOON)
+        out.retire()
+        return list(await spawned)
+
+    if in_loop:
+        assert asyncio.run(main()) == [[[3], 4]]
+        return
+    spawned = spawn()
+    out.send(3, SOON)
+    out.retire()
+    assert spawned.join(SOON) == [[[3], 4]]
+
+
 @pytest.mark.parametrize("kind", ["thread", "task"])
 def test_spawn_of_lighter_ones(kind: str) -> None:
     channel = Channel[int]()
