@@ -175,6 +175,25 @@ def test_a_choice_in_steps(loop: Loop) -> None:
     assert info.value.end is a[1]
 
 
+@pytest.mark.parametrize("how", ["gives up", "takes another"])
+def test_a_poke_that_is_not_followed_goes_on_to_the_next(how: str) -> None:
+    """Of two who wait for a buffer the first is told of a value, and does not take it: the second is told then."""
+    one, other = Channel(capacity=1), Channel(capacity=1)
+    out, other_out, inp, again = one.end(1), other.end(1), one.end(0), one.end(0)
+    other_inp = other.end(0)
+    first, second = Party.create(), Party.create()
+    assert first.offer([other_inp, inp]) is None and second.offer([again]) is None
+    out.send(5)
+    assert not first.waiting and second.waiting
+    if how == "gives up":
+        assert first.withdraw() is None
+    else:
+        other_out.send(6)
+        assert first.settle() is None and first.offer([other_inp, inp]) == (0, 6)
+    assert not second.waiting
+    assert second.settle() is None and second.offer([again]) == (0, 5)
+
+
 def test_a_task_of_another_process_is_told_by_its_bell(loop: Loop) -> None:
     task = Party.create(loop.bell)
     r, w = fresh()

@@ -11,7 +11,7 @@ cdef class _Attempt:
     """One choice, from its first look until it is decided."""
     cdef Arena arena
     cdef Party party
-    cdef list guards            # End or Enrolment
+    cdef object guards          # a list or a tuple, of End or Enrolment
     cdef list messages          # _Message, None where nothing is written; or None
     cdef ip_guard *c            # the guards, as the core sees them
     cdef ip_guard only          # room for one

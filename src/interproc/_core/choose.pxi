@@ -45,7 +45,7 @@ cdef _Attempt _attempt(object guards, object values, unsigned first):
     cdef End end
     cdef list messages = None
     attempt.c = &attempt.only
-    attempt.guards = list(guards)
+    attempt.guards = tuple(guards)     # the very same, mostly
     if len(attempt.guards) > IP_GUARDS_MAX:
         raise ValueError(f"a choice has at most {IP_GUARDS_MAX} guards, not {len(attempt.guards)}")
     attempt.n = len(attempt.guards)
