@@ -291,7 +291,7 @@ def test_a_deadlock_that_cannot_be_drawn(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [str(error).startswith("deadlock: ") for error in found] == [True, True]
 
 
-@pytest.mark.parametrize("waits_in", ["thread"])
+@pytest.mark.parametrize("waits_in", ["thread", "loop"])
 def test_who_only_joins_others_finds_that_nobody_acts_any_more(waits_in: str) -> None:
     """At first there is a thread that might; then nobody waits in this process, but for the others' end."""
     there, _ = pair()
@@ -381,6 +381,28 @@ def test_a_thread_that_takes_part_in_another_arena_may_still_act() -> None:
     out.send(7)
     assert running.join() == [7]
     thread.join()
+
+
+@pytest.mark.parametrize("body", [receives, task_receives])
+def test_a_task_of_the_program_may_still_act(body: Any) -> None:
+    async def main() -> list[Any]:
+        there, back = pair()
+        out, inp = there.writer(), back.reader()
+
+        async def first() -> None:
+            assert await inp.arecv() == "late"
+            asyncio.get_running_loop().call_later(0.6, lambda: acting.append(asyncio.create_task(second())))
+
+        async def second() -> None:
+            await asyncio.sleep(0.6)
+            await out.asend("from a task")
+
+        acting = [asyncio.create_task(first())]
+        got = await Parallel(body(there.reader()), sends_after(back.writer(), 0.6))
+        assert len(acting) == 2
+        return got
+
+    assert asyncio.run(main()) == ["from a task", None]
 
 
 def test_networks_that_only_talk_a_lot_never_raise_it() -> None:

@@ -50,7 +50,7 @@ cdef class _Leaver:
             ip_my_party = NULL
         for key in list(_parties):
             if key[0] == self.thread:
-                _parties.pop(key, None)
+                _drop_party(key)
 
 
 cdef class Party(Handle):
@@ -323,6 +323,8 @@ cdef class Party(Handle):
         cdef bint crowd
         if attempt is None or not attempt.out or self.closed or self.forks != _forks:
             return False
+        if self.bell is not None:
+            _step_aside()
         if attempt.n:
             attempt._bury_dead()
             if attempt._any_ended() or attempt._any_ready():
@@ -393,12 +395,34 @@ cdef int _leave_with_thread() except -1:
     return 0
 
 
+cdef int _step_aside() except -1:
+    """This thread runs an event loop, so but for the tasks' parties it has none: an idle one would be somebody who might yet act."""
+    global ip_my_party, _counted_at
+    cdef unsigned long thread = PyThread_get_thread_ident()
+    if ip_my_party == NULL or (<Party>ip_my_party).attempt is not None:
+        return 0
+    ip_my_party = NULL
+    _counted_at = -1
+    for key in list(_parties):
+        if key[0] == thread and (<Party>_parties[key]).attempt is None:
+            _drop_party(key)
+    return 0
+
+
+cdef int _drop_party(object key) except -1:
+    """A thread has no party any more: also when a traceback, say, still refers to it."""
+    cdef Party party = _parties.pop(key, None)
+    if party is not None and party.attempt is None and party.forks == _forks:
+        Handle.close(party)
+    return 0
+
+
 cdef int _forget_threads(unsigned long reused) except -1:
     """The parties of threads that have ended go, and those of a number that another thread has now."""
     alive = _sys._current_frames()
     for key in list(_parties):
         if key[0] not in alive or key[0] == reused:
-            _parties.pop(key, None)
+            _drop_party(key)
     return 0
 
 

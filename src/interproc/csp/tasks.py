@@ -26,7 +26,7 @@ from . import scope
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["choose", "communicate", "introduce", "joining", "party", "running_loop"]
+__all__ = ["choose", "communicate", "goes_on", "introduce", "joining", "party", "running_loop"]
 
 _SLICE = 0.04  # seconds between two looks after the waits of a loop
 _DOZE = 1.0  # seconds without a wait, after which the thread of a loop sleeps
@@ -112,6 +112,7 @@ class _Home:
         self.seats: dict[asyncio.Task[Any], Seat] = {}
         self.waiting: set[Seat] = set()
         self.supervisors: set[Seat] = set()  # of tasks that wait for processes
+        self.closed = False  # when it was looked after, nothing but communications could make it go on
         # What its tasks call when they end, and in which context: one for all, as there may be thousands.
         self.leaving, self.context = self.leave, contextvars.Context()
         self.asleep = False
@@ -153,6 +154,7 @@ class _Home:
         loop = self._loop()
         if loop is not None:
             _homes.pop(loop, None)
+        self.closed = False
         for task in tuple(self.seats):
             self.leave(task)
         self.bell.close()
@@ -179,7 +181,7 @@ class _Home:
         """In the loop's thread: what a thread that waits at a channel does at the end of a slice."""
         self.look()
         seats = tuple(self.waiting)
-        closed = self._nothing_else()
+        self.closed = closed = self._nothing_else()
         for seat in self.supervisors:
             seat.set_mode(not closed)
         n = max(_LOOKED_AFTER, len(seats) // 2)
@@ -192,8 +194,14 @@ class _Home:
                 seat.party.set_note(_where(seat.task))
                 seat.introduce()
             seat.set_mode(not (closed and seat.process is not None))
-        for seat in seats:
+        for seat in (*self.supervisors, *seats):
             seat.party.tend()
+
+    def reopen(self) -> None:
+        """A task goes on, and may start what makes the loop go on, before anybody looks after it again."""
+        self.closed = False
+        for seat in (*self.waiting, *self.supervisors):
+            seat.set_mode(True)
 
     def _nothing_else(self) -> bool:
         """Whether nothing but a communication can make this loop go on: no timer, no descriptor, no other
@@ -318,6 +326,13 @@ def party(task: asyncio.Task[Any] | None = None) -> _core.Party:
     return _home(task.get_loop(), arena).seat(task).party
 
 
+def goes_on() -> None:
+    """The task that runs, of those that are joining(), is about to do something."""
+    home = _seat(_core.Arena.default()).home
+    if home.closed:
+        home.reopen()
+
+
 def introduce() -> None:
     """Has others know of the process that the task that runs belongs to, and what ends that has by now."""
     seat, process = _seat(_core.Arena.default()), scope.current_scope()
@@ -406,6 +421,8 @@ async def choose(
                 finally:
                     seat.future = None
                     home.waiting.discard(seat)
+                    if home.closed:
+                        home.reopen()
                     if timer is not None:
                         timer.cancel()
                 fired = outside is not None and outside.fired

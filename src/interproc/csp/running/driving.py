@@ -206,11 +206,9 @@ async def drive_in_loop(run: Run, parent: int = 0, timeout: float | None = None)
             while not over():
                 changed.clear()
                 joining.set(run.running)
-                timer = None if joining.tended else loop.call_later(LOOK, changed.set)
                 await changed.wait()
-                if timer is not None:
-                    timer.cancel()
-                    joining.tend()
+                if party is not None:
+                    tasks.goes_on()
 
         run.on_end = changed.set
         run.on_watch = watch
