@@ -297,9 +297,60 @@ static void any_changed_byte_is_noticed_or_harmless(void) {
     try_all_that_is_there(use_everything);
 }
 
+/* ---- a deadlock ---- */
+
+enum { RING = 3 };
+static const char told[] = "each waits for the next, and the last for the first; as it is said to those who are in it, at such length that "
+                           "it needs a block";
+
+/* Parties in a ring, each of which waits to read what the one before it would write. */
+static void build_a_deadlock(void) {
+    OK(ip_arena_create(&arena, -1, UINT64_C(4) << 20));
+    for (unsigned i = 0; i < RING; i++) {
+        channels[i] = conduit_new(0, IP_BLOCKING, "ring", BOTH);
+        people[i] = person_new();
+        deals[i] = deal_of(GUARDS);
+        reading(&deals[i], &channels[i]);
+        offers(i);
+    }
+}
+
+static void use_a_deadlock(unsigned how) {
+    static ip_stuck_party found[RING + 1];
+    unsigned n;
+    (void)how;
+    memset(found, 0, sizeof found);
+    for (unsigned i = 0; i < RING; i++) /* what each looks at when its slice ends */
+        FINE(ip_channel_open_for(channels[i].object, channels[i].channel, IP_READS));
+    if (FINE(ip_stuck_find(&arena, found, RING + 1, &n)) && !corrupt) RIGHT(n == RING);
+    for (unsigned i = 0; i < RING && !failed && !corrupt; i++) RIGHT(found[i].guards_shown == 1 && found[i].n_guards == 1);
+    if (!failed && !corrupt && FINE(ip_stuck_declare(&arena, found, RING, told, sizeof told)))
+        for (unsigned i = 0; i < RING; i++) {
+            if (!ANSWERS(settle_deal(&deals[i], &people[i]), IP_STUCK)) continue;
+            const ip_incoming *in = &deals[i].choice.incoming;
+            if (in->block && !FINE(ip_block_verify(&arena, in))) continue;
+            const void *text = in->block ? ip_at(&arena, in->block) : in->data;
+            RIGHT(in->size == sizeof told && memcmp(text, told, sizeof told) == 0);
+            if (in->block) FINE(ip_block_drop(&arena, in->block));
+        }
+    for (unsigned i = 0; i < RING; i++) {
+        FINE(ip_object_release(&arena, people[i].id, 0));
+        for (unsigned end = 0; end < 2; end++) FINE(ip_object_release(&arena, channels[i].id, end));
+    }
+    FINE(ip_member_leave(&arena));
+    uint64_t used;
+    if (ip_get(&arena.header->heap_used, &used) && !corrupt) RIGHT(used == 0);
+}
+
+static void nor_does_it_hide_a_deadlock(void) {
+    build_a_deadlock();
+    try_all_that_is_there(use_a_deadlock);
+}
+
 int main(void) {
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(shared != MAP_FAILED);
     RUN(any_changed_byte_is_noticed_or_harmless);
+    RUN(nor_does_it_hide_a_deadlock);
     return 0;
 }

@@ -177,7 +177,7 @@ def test_a_choice_in_steps(loop: Loop) -> None:
 
 @pytest.mark.parametrize("how", ["gives up", "takes another"])
 def test_a_poke_that_is_not_followed_goes_on_to_the_next(how: str) -> None:
-    """Of two who wait for a buffer the first is told of a value, and does not take it; so the second is."""
+    """Of two who wait for a buffer the first is told of a value and does not take it: so is the second."""
     one, other = Channel(capacity=1), Channel(capacity=1)
     out, other_out, inp, again = one.end(1), other.end(1), one.end(0), one.end(0)
     other_inp = other.end(0)
