@@ -6,7 +6,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 work=${MODEL_BUILD:-$here/../../build/model}
 depth=5000 memory=3000 # steps, MB
 
-nets="meeting timed mixed again barrier moved two_die chain poisoned" # the dear ones first
+nets="meeting timed mixed again barrier moved two_die starter chain poisoned" # the dear ones first
 
 # What to check: NAME NET exhaustive, or NAME NET ltl FORMULA, or NAME NET mutant.
 list() {
@@ -36,6 +36,7 @@ QUEUED_ANYWHERE moved
 SLICE_LOOKS_ONLY two_die
 POISONED_BEFORE_POKING poisoned
 POKED_UNLOCKED poisoned
+CHILDREN_POKED_LATE starter
 END
 }
 
