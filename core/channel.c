@@ -164,7 +164,18 @@ ip_status ip_channel_bereave(ip_arena *arena, ip_object *object) {
     return flags & POISONED ? IP_OK : ip_journal_set(arena, &channel->flags, flags | POISONED);
 }
 
+ip_status ip_channel_clear(ip_arena *arena, ip_channel *channel) {
+    uint64_t flags, capacity, put, taken;
+    IP_READ(&channel->flags, flags);
+    IP_READ(&channel->capacity, capacity);
+    if (!(flags & POISONED) || !capacity) return IP_OK;
+    IP_READ(&ip_channel_ring(channel)->head, taken);
+    IP_READ(&ip_channel_ring(channel)->tail, put);
+    return COUNT(taken) < COUNT(put) ? ip_ring_clear(arena, ip_channel_ring(channel)) : IP_OK;
+}
+
 ip_status ip_channel_poison(ip_arena *arena, ip_object *object) {
+    ip_channel *channel;
     IP_TRY(ip_lock_take(arena, &arena->header->lock, IP_PATIENT));
     ip_status status = ip_channel_bereave(arena, object);
     if (status == IP_OK) { /* poked first: they take the lock before they look, and nobody is left asleep should this process die now */
@@ -175,7 +186,9 @@ ip_status ip_channel_poison(ip_arena *arena, ip_object *object) {
         ip_journal_rollback(arena);
     }
     ip_lock_release(&arena->header->lock);
-    return status;
+    IP_TRY(status);
+    IP_TRY(ip_channel_of(arena, object, &channel));
+    return ip_channel_clear(arena, channel);
 }
 
 /* ---- the end ---- */

@@ -66,8 +66,11 @@ uint64_t ip_channel_body_size(uint64_t capacity);
 ip_status ip_channel_of(ip_arena *arena, ip_object *object, ip_channel **channel);
 static inline ip_ring *ip_channel_ring(ip_channel *channel) { return channel->ring; }
 
-/* From now on all who use the channel are told so. What lay in its buffer is dropped with the channel. */
+/* From now on all who use the channel are told so. What lies in its buffer is dropped. */
 ip_status ip_channel_poison(ip_arena *arena, ip_object *object);
+/* What lies in the buffer of a poisoned channel is dropped: by whoever poisons it, or who is told so, as an undertaker does not, and a
+ * poisoner may die; and by a writer that was just adding to it. So handles in it do not pass for ones that may yet arrive. */
+ip_status ip_channel_clear(ip_arena *arena, ip_channel *channel);
 /* IP_POISONED; IP_RETIRED: the other side has (of a buffer that is read: and it is empty); IP_OK. No lock. */
 ip_status ip_channel_open_for(ip_object *object, ip_channel *channel, unsigned side);
 /* A buffered channel: can `side` go on, or is it told something? No lock. */

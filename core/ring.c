@@ -230,26 +230,26 @@ void ip_ring_wake_all(ip_arena *arena, ip_object *object, int kind) {
 
 /* ---- the end ---- */
 
+ip_status ip_ring_clear(ip_arena *arena, ip_ring *ring) {
+    ip_status status = IP_OK;
+    IP_TRY(ip_lock_take(arena, &ring->get_lock, IP_PATIENT));
+    while (status == IP_OK) {
+        status = ip_lock_take(arena, &arena->header->lock, IP_PATIENT);
+        if (status != IP_OK) break;
+        status = ip_ring_drop_one(arena, ring);
+        ip_lock_release(&arena->header->lock);
+    }
+    ip_lock_release(&ring->get_lock);
+    return status == IP_AGAIN ? ip_directory_sweep(arena) : status;
+}
+
 ip_status ip_ring_shut_down(ip_arena *arena, ip_object *object, ip_ring *ring, bool immediate) {
     uint64_t kind;
-    ip_lock *lock = &arena->header->lock;
     IP_TRY(ip_lock_take(arena, &ring->put_lock, IP_PATIENT));
     ip_set(&ring->shut, 1);
     FAULT("ring.shut");
     ip_lock_release(&ring->put_lock);
-    ip_status status = IP_OK;
-    if (immediate) {
-        IP_TRY(ip_lock_take(arena, &ring->get_lock, IP_PATIENT));
-        while (status == IP_OK) {
-            status = ip_lock_take(arena, lock, IP_PATIENT);
-            if (status != IP_OK) break;
-            status = ip_ring_drop_one(arena, ring);
-            ip_lock_release(lock);
-        }
-        ip_lock_release(&ring->get_lock);
-        if (status == IP_AGAIN) status = IP_OK;
-        if (status == IP_OK) status = ip_directory_sweep(arena);
-    }
+    ip_status status = immediate ? ip_ring_clear(arena, ring) : IP_OK;
     IP_READ(&object->kind, kind);
     ip_ring_wake_all(arena, object, (int)(kind & 0xFF));
     return status;

@@ -148,6 +148,8 @@ void ip_ring_await_watchers(ip_arena *arena, ip_ring *ring);
 ip_status ip_ring_counts(ip_ring *ring, uint64_t *put, uint64_t *taken, uint64_t *done, uint64_t *bytes, bool *shut);
 /* IP_OVERFLOW: more done than put. */
 ip_status ip_ring_task_done(ip_ring *ring);
+/* Drops what is queued. Takes the get lock, then the arena lock. */
+ip_status ip_ring_clear(ip_arena *arena, ip_ring *ring);
 /* Nothing more can be put; `immediate` also drops what is queued. */
 ip_status ip_ring_shut_down(ip_arena *arena, ip_object *object, ip_ring *ring, bool immediate);
 

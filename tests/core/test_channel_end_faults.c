@@ -133,6 +133,38 @@ static void verify_buffer(void) {
     strike();
 }
 
+/* What lies in a buffer is dropped when the channel is poisoned, by the next who is told if the poisoner dies. */
+static void prepare_full(void) {
+    set_scene(1, KEEPERS);
+    drop_ends(&channels[0], KEEPERS);
+    channels[0] = conduit_new(3, 0, "buffered", KEEPERS | BOTH);
+    unsigned i = new_person(1);
+    for (unsigned k = 0; k < 3; k++) {
+        writing_with(&deals[i], &channels[0], NUMBER, size, refs, n_handles);
+        OK(try_deal(&deals[i], &people[i], 0, true));
+        clear_deal(&deals[i]);
+    }
+    reading(&deals[i], &channels[0]);
+}
+
+static void act_poison_full(void) {
+    arm();
+    shared->put_tried = 1;
+    OK(ip_channel_poison(&arena, channels[0].object));
+    shared->put_done = 1;
+}
+
+static void verify_cleared(void) {
+    bool poisoned = look_at(&channels[0]).poisoned;
+    CHECK(poisoned >= shared->put_done && poisoned <= shared->put_tried);
+    CHECK(poisoned || look_at(&channels[0]).buffered == 3);
+    OK(ip_channel_clear(&arena, channels[0].channel));
+    CHECK_EQ(look_at(&channels[0]).buffered, poisoned ? 0 : 3);
+    CHECK_EQ(handles_in_transit(&inner), poisoned ? 0 : 3 * n_handles);
+    CHECK_EQ(fate(0), poisoned ? IP_POISONED : IP_OK);
+    strike();
+}
+
 /* ---- burial ---- */
 
 static int victims_life[2];
@@ -356,6 +388,7 @@ static void ends_of_channels(void) {
     with_kinds("make and free", prepare_nothing, act_make_and_free, verify_nothing, 0, 1);
     with_kinds("fill a buffer", prepare_buffer, act_fill, verify_buffer, 0, 4);
     with_kinds("fill a buffer", prepare_buffer, act_fill, verify_buffer, SIDES, 4);
+    with_kinds("poison a full buffer", prepare_full, act_poison_full, verify_cleared, 0, 4);
     with_kinds("bury one who waits", prepare_burial, act_bury, verify_burial, SIDES, 4);
 }
 

@@ -132,7 +132,6 @@ def test_a_channel_ends_with_ends_in_its_buffer(how: str) -> None:
     told(scene.use, ChannelRetire)
 
 
-@pytest.mark.xfail(reason="they retire with the channel, which somebody has")
 @pytest.mark.parametrize("killed", [False, True])
 def test_ends_in_a_buffer_retire_when_it_is_poisoned(killed: bool) -> None:
     """By its writer, or since its only reader was killed."""

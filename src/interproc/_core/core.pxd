@@ -333,6 +333,7 @@ cdef extern from "channel.h" nogil:
     uint64_t ip_channel_body_size(uint64_t capacity)
     ip_status ip_channel_of(ip_arena *arena, ip_object *object, ip_channel **channel)
     ip_ring *ip_channel_ring(ip_channel *channel)
+    ip_status ip_channel_clear(ip_arena *arena, ip_channel *channel)
     ip_status ip_channel_poison(ip_arena *arena, ip_object *object)
     ip_status ip_channel_open_for(ip_object *object, ip_channel *channel, unsigned side)
     cbool ip_channel_ready(ip_object *object, ip_channel *channel, unsigned side)

@@ -214,6 +214,7 @@ cdef class End(_RingHandle):
     cdef object _told(self, int status):
         """The exception for IP_POISONED or IP_RETIRED."""
         if status == IP_POISONED:
+            self._clear()
             return _errors.ChannelPoison(
                 f"{self._who()} was poisoned: by poison(), or since a process that had an end of it has failed or died; "
                 "look for that one's error", self)
@@ -363,11 +364,19 @@ cdef class End(_RingHandle):
                 message.block = 0
                 if ip_channel_awaited(self.channel, IP_READS):
                     self._poke(IP_READS)
+                if ip_channel_open_for(self.object, self.channel, IP_WRITES) == IP_POISONED:
+                    self._clear()
             if status == IP_BROKEN:
                 status = self._why_over()
         if status != IP_OK and status != IP_AGAIN and status != IP_POISONED and status != IP_RETIRED:
             raise _error(status, self.arena, f"sending to {self!r}")
         return status
+
+    cdef int _clear(self) except -1:
+        """What lies in the buffer of a poisoned channel is nobody's: the ends in it retire. Damage is told by who uses it."""
+        with nogil:
+            ip_channel_clear(&self.arena.c, self.channel)
+        return 0
 
     cdef int _why_over(self):
         """The other side has ended."""
