@@ -7,6 +7,7 @@ import contextlib
 import functools
 import gc
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -41,6 +42,8 @@ from interproc.csp import (
     process,
     select,
 )
+from interproc.csp.running.launch import Leaf
+from interproc.csp.running.launch_os import send_signal
 from interproc.csp.scope import Scope, current_scope
 
 KINDS = ["process", "thread", "task"]
@@ -1173,6 +1176,17 @@ def test_a_task_takes_little_memory() -> None:
     """
     taken = int(python(code))
     assert taken < 10 * 1024
+
+
+def test_a_signal_comes_too_late_for_one_that_was_closed() -> None:
+    """As by the thread that waits for it, while another kills it."""
+    ended = interproc.Process(target=int)
+    ended.start()
+    ended.join()
+    ended.close()
+    leaf = Leaf(process(lambda: None)(), None, 0, 0)
+    leaf.member = ended
+    send_signal(leaf, signal.SIGKILL)
 
 
 def test_nothing_is_left_behind() -> None:

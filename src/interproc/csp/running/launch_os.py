@@ -95,8 +95,8 @@ def reaped(leaf: Leaf) -> int | None:
 def send_signal(leaf: Leaf, number: int) -> None:
     """To a process that runs."""
     member = leaf.member
-    if isinstance(member, mpprocess.BaseProcess) and member.is_alive() and member.pid is not None:
-        with suppress(ProcessLookupError):
+    with suppress(ProcessLookupError, ValueError):  # ValueError: another thread has closed it
+        if isinstance(member, mpprocess.BaseProcess) and member.is_alive() and member.pid is not None:
             os.kill(member.pid, number)
 
 
