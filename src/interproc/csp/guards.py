@@ -69,7 +69,8 @@ class Received(_Event):
     """A value came from a reader, a Queue or a Connection.
 
     Attributes:
-        end: the reader, Queue or Connection.
+        end: the reader, Queue or Connection; `guard` is the same.
+        value: what came, and is received: there is nothing more to receive for it.
         index: its place among the arguments of the select, from 0.
     """
 
