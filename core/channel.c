@@ -90,7 +90,7 @@ bool ip_channel_ready(ip_object *object, ip_channel *channel, unsigned side) {
 }
 
 static ip_status look(ip_arena *arena, ip_object *object, ip_channel *channel, ip_channel_info *info) {
-    uint64_t flags, vacated, head, tail;
+    uint64_t flags, vacated, head, tail, dropped;
     ip_id id;
     memset(info, 0, sizeof *info);
     IP_TRY(ip_object_id(arena, object, &id));
@@ -108,7 +108,9 @@ static ip_status look(ip_arena *arena, ip_object *object, ip_channel *channel, i
     if (info->capacity) {
         IP_READ(&ip_channel_ring(channel)->head, head);
         IP_READ(&ip_channel_ring(channel)->tail, tail);
-        info->passed = COUNT(head);
+        IP_READ(&ip_channel_ring(channel)->dropped, dropped); /* when it was poisoned */
+        info->passed = COUNT(head) - dropped;
+        info->lost += dropped;
         info->buffered = COUNT(head) < COUNT(tail) ? COUNT(tail) - COUNT(head) : 0;
     }
     return ip_label_get(&channel->label, info->label);

@@ -159,7 +159,8 @@ static void verify_cleared(void) {
     CHECK(poisoned >= shared->put_done && poisoned <= shared->put_tried);
     CHECK(poisoned || look_at(&channels[0]).buffered == 3);
     OK(ip_channel_clear(&arena, channels[0].channel));
-    CHECK_EQ(look_at(&channels[0]).buffered, poisoned ? 0 : 3);
+    ip_channel_info seen = look_at(&channels[0]);
+    CHECK(seen.buffered == (poisoned ? 0 : 3) && seen.lost == 3 - seen.buffered && seen.passed == 0);
     CHECK_EQ(handles_in_transit(&inner), poisoned ? 0 : 3 * n_handles);
     CHECK_EQ(fate(0), poisoned ? IP_POISONED : IP_OK);
     strike();

@@ -117,7 +117,7 @@ class ChannelInfo:
 
     Attributes:
         passed: values that have come through.
-        lost: values that a full buffer has dropped.
+        lost: values that a full buffer has dropped, or that lay in it when the channel was poisoned.
         buffered: values that lie in the buffer.
         readers_waiting, writers_waiting: how many wait there now, those in a select included.
         readers_retired, writers_retired: whether the last end of that side has retired.
