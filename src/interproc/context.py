@@ -89,11 +89,36 @@ class _ByValue:
         return cloudpickle.loads, (cloudpickle.dumps(self._function),)
 
 
+_failure: BaseException | None = None
+
+
+def failure() -> BaseException | None:
+    """What ended run() in this process, if it is a Process's and run() was ended by an exception.
+
+    When exit functions run, multiprocessing itself has forgotten it (from Python 3.13 on).
+    """
+    return _failure
+
+
 class _ProcessMixin(process.BaseProcess):
     """A process that is in its parent's arena from its first instruction on.
 
     Its target may be a lambda or a function within a function, with each start method.
     """
+
+    def _bootstrap(self, parent_sentinel: Any = None) -> Any:
+        run = self.run
+
+        def noting() -> None:
+            global _failure
+            try:
+                run()
+            except BaseException as error:
+                _failure = error
+                raise
+
+        vars(self)["run"] = noting
+        return super()._bootstrap(parent_sentinel)  # type: ignore[misc]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         reduced: Any = object.__reduce_ex__(self, max(int(protocol), 2))

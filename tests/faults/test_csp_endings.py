@@ -433,13 +433,7 @@ def sends_and_ends(out: Any, error: BaseException | None) -> None:
     [
         (None, ChannelRetire),
         (SystemExit(), ChannelRetire),
-        pytest.param(
-            ValueError("as it is to"),
-            ChannelPoison,
-            marks=pytest.mark.xfail(
-                sys.version_info >= (3, 13), reason="its exception is forgotten when exit functions run"
-            ),
-        ),
+        (ValueError("as it is to"), ChannelPoison),
     ],
 )
 def test_a_process_that_is_in_no_network(error: BaseException | None, told: type[Exception]) -> None:

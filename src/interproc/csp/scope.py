@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from multiprocessing import util
 from typing import Any
 
-from .. import _core
+from .. import _core, context
 
 __all__ = ["Ends", "Scope", "at_exit", "collect", "current_scope"]
 
@@ -219,8 +219,8 @@ def _finish() -> None:
 
 
 def _why() -> BaseException | None:
-    """The exception that ends this OS process: it is under way (a Process), or was printed (a program)."""
-    return sys.exc_info()[1] or (None if hasattr(sys, "ps1") else getattr(sys, "last_value", None))
+    """The exception that ends this OS process: that of a Process, or it was printed (a program)."""
+    return context.failure() or (None if hasattr(sys, "ps1") else getattr(sys, "last_value", None))
 
 
 def _watch_exit(_: object = None) -> None:
