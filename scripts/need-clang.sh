@@ -39,6 +39,7 @@ apt_install() {
 }
 
 echo "interproc: installing clang for the sanitizers" >&2
+exec 9>"${TMPDIR:-/tmp}/interproc-apt.lock" && flock 9 # one at a time: what another of these scripts runs is no error
 "${as_root[@]}" apt-get update -qq >&2 || echo "interproc: apt-get update failed; trying with the lists there are" >&2
 command -v clang >/dev/null 2>&1 || apt_install clang || complain "apt-get could not install clang. $manual"
 if ! works clang; then # since LLVM 14 the runtime is a package of its own, which clang only recommends

@@ -18,6 +18,7 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 echo "interproc: installing spin for the model" >&2
+exec 9>"${TMPDIR:-/tmp}/interproc-apt.lock" && flock 9 # one at a time: what another of these scripts runs is no error
 "${as_root[@]}" apt-get update -qq >&2 || echo "interproc: apt-get update failed; trying with the lists there are" >&2
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends spin >&2 ||
     complain "apt-get could not install spin. $manual"
