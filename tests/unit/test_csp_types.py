@@ -18,6 +18,9 @@ from interproc.csp import (
 
 numbers = Channel[int]("numbers", buffer=Sliding(3))
 endless: Channel[str] = Channel(buffer=math.inf)
+anything = Channel("anything")
+reveal_type(anything)  # interproc.csp.channels.Channel[Any]
+reveal_type(anything.reader().recv())  # Any
 reveal_type(numbers)  # interproc.csp.channels.Channel[int]
 reveal_type(numbers * 3)  # list[interproc.csp.channels.Channel[int]]
 inp = numbers.reader()

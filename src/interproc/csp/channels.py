@@ -27,7 +27,12 @@ __all__ = [
     "retire",
 ]
 
-T = TypeVar("T")
+if TYPE_CHECKING:  # which know typing_extensions without its being installed
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    T = TypeVarWithDefault("T", default=Any)  # so that Channel("name") needs no annotation
+else:
+    T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 T_contra = TypeVar("T_contra", contravariant=True)
 
