@@ -175,7 +175,8 @@ class ChannelRetire(ChannelEnded):
 class Deadlock(_AtEnd):
     """A wait that can never end: each process that could end it waits itself.
 
-    The message draws who waits for whom.
+    The message draws who waits for whom; of several in one ExceptionGroup only the first's does, to which the
+    others refer.
 
     Attributes:
         end: the end, or enrolment at a barrier, that was waited at; None if there were several.

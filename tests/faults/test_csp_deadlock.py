@@ -6,6 +6,7 @@ import asyncio
 import re
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -173,12 +174,13 @@ def test_two_that_both_send_first(kind: Any) -> None:
         body(there.writer(), back.reader()).with_name("P"), body(back.writer(), there.reader()).with_name("Q")
     )
     assert len(found) == 2
+    text, other = map(str, found)
+    assert text.startswith("2 processes wait for each other")
     line = "test_csp_deadlock.py:\\d+ in sends_first"
-    for error in found:
-        text = str(error)
-        assert text.startswith("deadlock: ")
-        assert re.search(rf"P \(.*pid \d+\) sends to 'there', whose reader is Q: .*{line}", text), text
-        assert re.search(rf"Q \(.*pid \d+\) sends to 'back', whose reader is P: .*{line}", text), text
+    assert re.search(rf"P \(.*pid \d+\) sends to 'there', whose reader is Q: .*{line}", text), text
+    of_the_other = rf"Q \(.*pid \d+\) sends to 'back', whose reader is P: .*{line}"
+    assert re.search(of_the_other, text), text
+    assert re.fullmatch(f"as above: {of_the_other}", other), other
 
 
 def test_two_tasks() -> None:
@@ -200,7 +202,7 @@ def test_os_processes_and_a_thread_in_a_circle() -> None:
     )
     assert len(found) == 3
     text = str(found[0])
-    assert text.startswith("deadlock: ") and "┌▶" in text and "└─" in text
+    assert text.startswith("3 processes wait for each other") and "┌▶" in text and "└─" in text
     for who, channel, partner in (("one", "a", "three"), ("two", "b", "one"), ("three", "c", "two")):
         assert re.search(rf"{who} \(.*\) receives from '{channel}', whose writer is {partner}", text), text
 
@@ -255,14 +257,12 @@ def test_the_program_keeps_an_end_and_waits(kind: Any) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_who_has_what_was_made_or_received_meanwhile(kind: Any) -> None:
     there, back = pair()
-    (found,) = set(
-        map(
-            str,
-            deadlocked(
-                makes_another.with_kind(kind)(there.writer(), back.reader()).with_name("P"),
-                takes_another.with_kind(kind)(there.reader(), back.writer()).with_name("Q"),
-            ),
-        )
+    found, _ = map(
+        str,
+        deadlocked(
+            makes_another.with_kind(kind)(there.writer(), back.reader()).with_name("P"),
+            takes_another.with_kind(kind)(there.reader(), back.writer()).with_name("Q"),
+        ),
     )
     assert re.search(r"P \(.*\) receives from 'back', whose writer is Q:", found), found
     assert re.search(r"Q \(.*\) receives from 'inner', whose writer is P:", found), found
@@ -288,7 +288,55 @@ def test_a_deadlock_that_cannot_be_drawn(monkeypatch: pytest.MonkeyPatch) -> Non
     there, back = pair()
     body = sends_first.with_kind("thread")
     found = deadlocked(body(there.writer(), back.reader()), body(back.writer(), there.reader()))
-    assert [str(error).startswith("deadlock: ") for error in found] == [True, True]
+    assert " processes wait for what nobody could bring about (in pid " in str(found[0])
+    assert str(found[1]) == "as above: another wait of the same deadlock"
+
+
+def ring(kind: Any, n: int) -> list[Description[Any]]:
+    """Of processes of one name, and of channels without any."""
+    channels = Channel[Any]() * n
+    body = sends_first.with_kind(kind).with_name("phil")
+    return [body(channels[i - 1].writer(), channels[i].reader()) for i in range(n)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_is_drawn_once_however_many_wait(kind: Any) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        Parallel(ring(kind, 30))
+    printed = "".join(traceback.TracebackException.from_exception(caught.value, max_group_width=30).format())
+    assert printed.count("30 processes wait for each other") == printed.count("To end it: ") == 1
+    assert printed.count("out.send") == 30  # each has its own traceback
+    first, *others = leaves(caught.value)
+    drawn = [line[5:] for line in str(first).splitlines() if line[5:].startswith("phil ")]
+    said = [str(error) for error in others]
+    assert {line.removeprefix("as above: ") for line in said} <= {*drawn, "another wait of the same deadlock"}
+    assert len(drawn) == deadlock.MOST_LINES <= len(set(said)) + 1
+
+
+def test_joined_again_it_says_the_same() -> None:
+    running = Spawn(ring("process", 3))
+    said = []
+    for _ in range(2):
+        with pytest.raises(ExceptionGroup) as caught:
+            running.join()
+        said.append([str(error) for error in leaves(caught.value)])
+    assert said[0] == said[1]
+    assert [text.startswith("as above: phil ") for text in said[0]] == [False, True, True]
+
+
+def test_it_calls_processes_and_channels_what_the_picture_calls_them() -> None:
+    network = Parallel.of(ring("process", 3))
+    picture = network.graph()
+    with pytest.raises(ExceptionGroup) as caught:
+        network.run()
+    first = next(leaves(caught.value))
+    assert [box.name for box in picture.boxes] == ["phil 1", "phil 2", "phil 3"]
+    for box in picture.boxes:
+        (out,) = (conduit for conduit in picture.conduits if box.key in conduit.writers)
+        (partner,) = (other for other in picture.boxes if other.key in out.readers)
+        line = rf"{box.name} \(pid \d+\) sends to {out.name}, whose reader is {partner.name}:"
+        assert re.search(line, str(first)), (line, str(first))
+    assert "in process 'phil 1' (OS process, pid " in first.__notes__[0]
 
 
 @pytest.mark.parametrize("waits_in", ["thread", "loop"])

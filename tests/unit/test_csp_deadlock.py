@@ -9,6 +9,8 @@ import pytest
 
 from interproc._core import Arena
 from interproc.csp.network import deadlock, parties
+from interproc.csp.running import failures
+from interproc.errors import Deadlock
 
 READS, WRITES, SYNCS = parties.READS, parties.WRITES, parties.SYNCS
 
@@ -63,7 +65,7 @@ def test_a_circle_is_drawn_in_its_order() -> None:
         entry(1, "B", (2, "r", "b"), (3, "w", "c"), waits=(2, READS)),
     )
     assert lines == [
-        "deadlock: 3 processes wait for each other, and nobody else could end that",
+        "3 processes wait for each other, and nobody else could end that",
         "  ┌▶ A (pid 100) receives from 'a', whose writer is C: net.py:3 in A",
         "  │  C (pid 102) receives from 'c', whose writer is B: net.py:9 in C",
         "  └─ B (pid 101) receives from 'b', whose writer is A",
@@ -88,9 +90,7 @@ def test_those_who_wait_for_the_circle_come_after_it() -> None:
         entry(1, "Q", (1, "r", "x"), (2, "w", "y"), (3, "w", "z"), waits=(2, WRITES)),
         entry(2, "R", (3, "r", "z"), waits=(3, READS)),
     )
-    assert lines[0] == (
-        "deadlock: 3 processes wait, 2 of them for each other, and nobody else could end that"
-    )
+    assert lines[0] == ("3 processes wait, 2 of them for each other, and nobody else could end that")
     assert lines[3:5] == ["and these wait for them:", "     R (pid 102) receives from 'z', whose writer is Q"]
 
 
@@ -100,7 +100,7 @@ def test_one_who_only_waits_for_its_children_is_not_mentioned() -> None:
         entry(1, "P", (1, "w", "x"), (2, "r", "y"), waits=(1, WRITES), parent=key(0)),
         entry(2, "Q", (1, "r", "x"), (2, "w", "y"), waits=(2, WRITES), parent=key(0)),
     )
-    assert lines[0] == "deadlock: 2 processes wait for each other, and nobody else could end that"
+    assert lines[0] == "2 processes wait for each other, and nobody else could end that"
     assert "main" not in " ".join(lines)
 
 
@@ -110,7 +110,7 @@ def test_one_who_waits_for_its_children() -> None:
         entry(1, "P", (1, "r", "x"), waits=(1, READS), parent=key(0)),
     )
     assert lines[:3] == [
-        "deadlock: 2 processes wait for each other, and nobody else could end that",
+        "2 processes wait for each other, and nobody else could end that",
         "  ┌▶ P (pid 101) receives from 'x', whose writer is main",
         "  └─ main (pid 100) waits for those that it started, as P",
     ]
@@ -118,10 +118,27 @@ def test_one_who_waits_for_its_children() -> None:
 
 def test_one_who_has_both_ends_and_one_whose_partner_is_not_known() -> None:
     lines = told(entry(0, "P", (1, "w", "x"), (1, "r", "x"), waits=(1, WRITES)))
-    assert lines[0] == "deadlock: a process waits for what nobody else could bring about"
+    assert lines[0] == "a process waits for what nobody else could bring about"
     assert lines[1] == "     P (pid 100) sends to 'x', whose only reader is itself"
     lines = told(entry(0, "P", (1, "w", "x"), waits=(1, WRITES)))
     assert lines[1] == "     P (pid 100) sends to 'x', whose reader no process has"
+
+
+def test_of_several_who_are_told_the_first_has_the_drawing() -> None:
+    p = entry(0, "P 1", (1, "w", "x"), (2, "r", "y"), waits=(1, WRITES))
+    q = entry(1, "P 2", (1, "r", "x"), (2, "w", "y"), waits=(2, WRITES))
+    text = "\n".join(told(p, q))
+    within = ExceptionGroup("of a composition in another", [Deadlock(text), ValueError(text)])
+    failed = [("P 1", Deadlock(text)), ("P 2", Deadlock(text)), ("P", Deadlock(text)), ("R", within)]
+    for _ in range(2):  # who joins again is told the same
+        first, second, unknown, inner = failures.group(failed, 5).exceptions
+        assert str(first) == text
+        assert str(second) == "as above: P 2 (pid 101) sends to 'y', whose reader is P 1"
+        assert str(unknown) == "as above: another wait of the same deadlock"
+        assert isinstance(inner, ExceptionGroup)
+        assert [str(error) for error in inner.exceptions] == [str(unknown), text]
+    other = Deadlock(text.replace("101", "102"))
+    assert str(failures.group([("P 1", Deadlock(text)), ("P 2", other)], 2).exceptions[1]) == str(other)
 
 
 def test_a_choice_names_what_it_chooses_among() -> None:
@@ -132,7 +149,7 @@ def test_a_choice_names_what_it_chooses_among() -> None:
     )
     assert lines[1] == (
         "     P (pid 100) receives from 'a', whose writer is Q, or sends to 'b', whose readers are Q and R, "
-        "or receives from #3.1, whose writer is Q, or 2 others"
+        "or receives from channel#3.1, whose writer is Q, or 2 others"
     )
 
 
@@ -151,7 +168,7 @@ def test_a_large_circle_is_cut() -> None:
     n = 1000
     ring = [entry(i, f"P{i}", (i, "r", ""), ((i + 1) % n, "w", ""), waits=(i, READS)) for i in range(n)]
     lines = told(*ring)
-    assert lines[0].startswith("deadlock: 1000 processes wait for each other")
+    assert lines[0].startswith("1000 processes wait for each other")
     assert len(lines) < 30 and "976 more" in lines[-2]
 
 
@@ -160,7 +177,7 @@ def test_what_a_process_wrote_about_itself_may_be_anything() -> None:
     for card in cards:
         party = parties.read({**entry(0, "P", waits=(1, READS)), "card": card})
         assert party.name == "process 100" and party.pid == 100
-        assert "process 100 (pid 100) receives from #1.1" in deadlock.explain([party], [party], {})
+        assert "process 100 (pid 100) receives from channel#1.1" in deadlock.explain([party], [party], {})
 
 
 # --- check()
@@ -190,7 +207,7 @@ def test_what_is_found_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
     core = Core(entry(0, "P", (1, "w", "x"), waits=(1, WRITES)))
     monkeypatch.setattr(deadlock, "_core", core)
     assert deadlock.check() is True
-    assert len(core.declared) == 1 and core.declared[0].startswith("deadlock: a process waits")
+    assert len(core.declared) == 1 and core.declared[0].startswith("a process waits")
 
 
 def test_nothing_and_those_who_only_wait_for_children_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +232,7 @@ def test_what_cannot_be_drawn_is_told_all_the_same(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(deadlock, "_core", core)
         monkeypatch.setattr(deadlock, "explain", None)
         assert deadlock.check() is True
-    text = "deadlock: 2 processes wait for what nobody could bring about (in pid 100 and pid 101)"
+    text = "2 processes wait for what nobody could bring about (in pid 100 and pid 101)"
     assert core.declared == [f"{text}\n{deadlock.ADVICE}"]
 
 

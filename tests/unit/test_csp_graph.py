@@ -122,13 +122,15 @@ def test_descriptions_become_boxes_and_their_ends_arrows() -> None:
     ]
     x, second = picture.conduits
     assert (x.name, x.writers, x.readers, x.direct) == ("x", ["p0"], ["p1"], True)
-    assert (second.name, second.writers, second.readers) == ("channel 2", ["p1"], ["p0"])
-    assert str(picture).splitlines()[0] == "[P1] ── x ─▶ [P2] ── channel 2 ─▶ [P1]"
+    assert (second.name, second.writers, second.readers) == ("channel#2.1", ["p1"], ["p0"])
+    assert str(picture).splitlines()[0] == "[P1] ── x ─▶ [P2] ── channel#2.1 ─▶ [P1]"
 
 
 def test_processes_of_one_name_are_numbered() -> None:
     picture = graph.of([Description("P"), Description("Q"), [Description("P")] * 2])
     assert [box.name for box in picture.boxes] == ["P 1", "Q", "P 2", "P 3"]
+    picture = graph.of([Description("P"), Description("P 1"), Description("P")])
+    assert [box.name for box in picture.boxes] == ["P 2", "P 1", "P 3"]
 
 
 def test_two_ends_of_one_side_in_one_process_are_one_arrow() -> None:

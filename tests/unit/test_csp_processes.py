@@ -838,8 +838,8 @@ def test_all_failures_are_raised_when_all_have_ended() -> None:
     assert seen == ["slow"]
     assert [str(error) for error in caught.value.exceptions] == ["a", "b", "c"]
     notes = [error.__notes__ for error in caught.value.exceptions]
-    assert notes[0][0].startswith("in process 'fails' (OS process, pid ")
-    assert notes[1:] == [["in process 'fails' (thread)"], ["in process 'afails' (task)"]]
+    assert notes[0][0].startswith("in process 'fails 1' (OS process, pid ")
+    assert notes[1:] == [["in process 'fails 2' (thread)"], ["in process 'afails' (task)"]]
 
 
 def test_a_failure_has_its_own_traceback(method: str) -> None:
@@ -1303,8 +1303,11 @@ def test_processes_are_introduced_to_the_arena() -> None:
     spawned = Spawn(receives(channel.reader()), receives.with_kind("thread")(channel.reader()))
     until(lambda: channel.info().readers_waiting == 2)
     cards = [json.loads(party["card"] or "{}") for party in _core.parties()]
-    cards = [card for card in cards if card.get("name") == "receives"]
-    assert sorted(card["kind"] for card in cards) == ["process", "thread"]
+    kinds = {card["name"]: card["kind"] for card in cards if "receives" in card.get("name", "")}
+    assert kinds == {"receives 1": "process", "receives 2": "thread"}
+    assert [member.name for member in spawned.members] == sorted(kinds)
+    assert "receives 2" in [thread.name for thread in threading.enumerate()]
+    cards = [card for card in cards if card.get("name") in kinds]
     assert {tuple(card["ends"][0]) for card in cards} == {(channel.id, "r", "numbers")}
     out.retire()
     spawned.join(SOON)

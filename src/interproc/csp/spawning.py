@@ -18,7 +18,6 @@ from . import scope
 from .composition import Composition, Part, Results, awaits
 from .running import driving, reaper
 from .running.driving import Errand
-from .running.failures import group
 from .running.run import Run, poison_all
 from .tasks import running_loop
 
@@ -40,7 +39,7 @@ class Member:
 
     @property
     def name(self) -> str:
-        return str(self._leaf.description.name)
+        return str(self._leaf.name)
 
     @property
     def kind(self) -> str:
@@ -333,10 +332,10 @@ class _Task:
 
     def report(self) -> None:
         """Nobody has joined it: tell at least the user. (Of what was stopped there is nothing to tell.)"""
-        failed = [] if self.joined or self.run.stopped else self.run.failures(quiet=True)
-        if failed:
+        failure = None if self.joined or self.run.stopped else self.run.failure(quiet=True)
+        if failure is not None:
             print("interproc: spawned, failed, and never joined:", file=sys.stderr)
-            traceback.print_exception(group(failed, len(self.run.leaves)))
+            traceback.print_exception(failure)
         self.joined = True
         self.let_go()
 

@@ -14,6 +14,7 @@ from interproc.csp.network.parties import READS, SYNCS, WRITES, Party, Side
 MOST_LINES = 24  # of processes in a message
 MOST_NAMES = 3  # of those that one waits for
 LOOKS = 3  # at a time: who they are may change while the message is drawn
+MARGIN = " " * 5  # of what is said of a process; the circle is drawn in it
 ADVICE = (
     "To end it: let one of them communicate in another order, or choose with select(); give a channel "
     "a buffer (Channel(buffer=1)), or a call a timeout; retire ends that are not used any more."
@@ -75,29 +76,35 @@ def explain(stuck: Sequence[Party], everybody: Sequence[Party], called: Mapping[
     lines = [_headline(len(circle) + len(rest), len(circle))]
     shown = circle[:MOST_LINES]
     for place, party in enumerate(shown):
-        mark = "┌▶" if place == 0 else "└─" if party is circle[-1] else "│ "
-        lines.append(f"  {mark} {_line(party, called, known)}")
+        mark = "  ┌▶ " if place == 0 else "  └─ " if party is circle[-1] else "  │  "
+        lines.append(f"{mark}{_line(party, called, known)}")
     if len(shown) < len(circle):
         lines.append(f"  └─ and {len(circle) - len(shown)} more, the last of which waits for the first")
     room = max(0, MOST_LINES - len(shown))
     if rest and circle:
         lines.append("and these wait for them:")
-    lines += [f"     {_line(party, called, known)}" for party in rest[:room]]
+    lines += [f"{MARGIN}{_line(party, called, known)}" for party in rest[:room]]
     if len(rest) > room:
-        lines.append(f"     and {len(rest) - room} more")
+        lines.append(f"{MARGIN}and {len(rest) - room} more")
     lines.append(ADVICE)
     return "\n".join(lines)
 
 
+def line_of(name: str, text: str) -> str | None:
+    """What such a message says of the process of that name; None if it was cut before that."""
+    lines = (line[len(MARGIN) :] for line in text.splitlines() if line.startswith("  "))
+    return next((line for line in lines if name and line.startswith(f"{name} (")), None)
+
+
 def _headline(number: int, circle: int) -> str:
     if number == 1:
-        return "deadlock: a process waits for what nobody else could bring about"
+        return "a process waits for what nobody else could bring about"
     if circle == number:
-        return f"deadlock: {number} processes wait for each other, and nobody else could end that"
+        return f"{number} processes wait for each other, and nobody else could end that"
     if circle > 1:
         among = f"{circle} of them for each other"
-        return f"deadlock: {number} processes wait, {among}, and nobody else could end that"
-    return f"deadlock: {number} processes wait for what nobody could bring about"
+        return f"{number} processes wait, {among}, and nobody else could end that"
+    return f"{number} processes wait for what nobody could bring about"
 
 
 def _line(party: Party, called: Mapping[str, str], everybody: Sequence[Party]) -> str:
@@ -121,7 +128,7 @@ def _guard(party: Party, guard: Side, called: Mapping[str, str], everybody: Sequ
     """What it waits for there, and who could bring it about."""
     key, side = guard
     partners = [other for other in everybody if other is not party and _acts(other, key, side)]
-    what = f"{parties.VERBS.get(side, 'waits at')} {parties.named(key, called)}"
+    what = parties.wait(guard, called)
     if side == SYNCS:
         return f"{what}, where {_listed(_names(partners))} is missing" if partners else what
     role = "writer" if side == READS else "reader"

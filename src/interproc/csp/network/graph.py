@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from interproc import _core
+from interproc.csp.naming import told_apart
 from interproc.csp.network import parties
 from interproc.csp.network.parties import READS, SYNCS, WRITES
 from interproc.errors import InterprocError
@@ -181,13 +182,13 @@ def of(descriptions: Iterable[Any], title: str = "") -> Graph:
 
     walk(descriptions, ())
     _numbered(boxes)
-    return Graph(boxes, _named(conduits.values()), title)
+    return Graph(boxes, [*conduits.values()], title)
 
 
 def _conduit_of(key: str, end: Any) -> Conduit:
     if _side(end) == SYNCS:
-        return Conduit(key, end.label or "", barrier=True)
-    conduit = Conduit(key, end.label or "")
+        return Conduit(key, end.label or end.id, barrier=True)
+    conduit = Conduit(key, end.label or end.channel_id)
     with contextlib.suppress(InterprocError):  # of a network that has run, the channel may be gone
         conduit.capacity = int(end.look()["capacity"])
     return conduit
@@ -205,22 +206,8 @@ def _join(conduit: Conduit, key: str, side: int) -> None:
 
 def _numbered(boxes: Sequence[Box]) -> None:
     """Tell boxes of one name apart."""
-    of_name: dict[str, list[Box]] = {}
-    for box in boxes:
-        of_name.setdefault(box.name, []).append(box)
-    for name, same in of_name.items():
-        if len(same) > 1:
-            for number, box in enumerate(same, 1):
-                box.name = f"{name} {number}"
-
-
-def _named(conduits: Iterable[Conduit]) -> list[Conduit]:
-    """With names for those that have none."""
-    found = list(conduits)
-    for number, conduit in enumerate(found, 1):
-        if not conduit.name:
-            conduit.name = f"{'barrier' if conduit.barrier else 'channel'} {number}"
-    return found
+    for box, name in zip(boxes, told_apart(box.name for box in boxes), strict=True):
+        box.name = name
 
 
 def live(arena: _core.Arena | None = None, title: str = "") -> Graph:
@@ -250,8 +237,10 @@ def live(arena: _core.Arena | None = None, title: str = "") -> Graph:
         called |= {key: conduit.name for key, conduit in conduits.items() if conduit.name}
         if waits_at:
             box.waits = parties.waits_for(party, called)
+    for key, conduit in conduits.items():
+        conduit.name = conduit.name or parties.object_id((key, SYNCS if conduit.barrier else READS))
     _numbered(boxes)
-    return Graph(boxes, _named(conduits.values()), title)
+    return Graph(boxes, [*conduits.values()], title)
 
 
 def _seen(name: str, arena: _core.Arena, key: str, called: dict[str, str]) -> Conduit:

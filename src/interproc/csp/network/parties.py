@@ -10,7 +10,7 @@ from typing import Any
 from interproc import _core
 
 READS, WRITES, SYNCS = 0, 1, 2
-VERBS = {READS: "receives from", WRITES: "sends to", SYNCS: "waits at barrier"}
+VERBS = {READS: "receives from", WRITES: "sends to", SYNCS: "waits at"}
 GUARDS_SAID = 3  # of those that one waits for
 
 Side = tuple[str, int]  # an object, as "index.generation", and READS, WRITES or SYNCS
@@ -87,9 +87,7 @@ def look_at(arena: _core.Arena, key: str) -> dict[str, Any] | None:
 
 def waits_for(party: Party, called: Mapping[str, str]) -> str:
     """For what it waits, in words: "receives from 'a'"; several: "receives from 'a' or sends to 'b'"."""
-    said = list(
-        dict.fromkeys(f"{VERBS.get(side, 'waits at')} {named(key, called)}" for key, side in party.guards)
-    )
+    said = list(dict.fromkeys(wait(guard, called) for guard in party.guards))
     more = len(said) - GUARDS_SAID + party.more_guards
     text = " or ".join(said[:GUARDS_SAID])
     if more > 0:
@@ -99,9 +97,17 @@ def waits_for(party: Party, called: Mapping[str, str]) -> str:
     return text
 
 
-def named(key: str, called: Mapping[str, str]) -> str:
+def wait(guard: Side, called: Mapping[str, str]) -> str:
+    """In words: "receives from 'a'"; what has no name is called by its id: "sends to channel#12.3"."""
+    key, side = guard
     label = called.get(key)
-    return repr(label) if label else f"#{key}"
+    named = f"{'barrier ' if side == SYNCS else ''}{label!r}" if label else object_id(guard)
+    return f"{VERBS.get(side, 'waits at')} {named}"
+
+
+def object_id(side: Side) -> str:
+    """The id of an object, as "channel#12.3"."""
+    return f"{'barrier' if side[1] == SYNCS else 'channel'}#{side[0]}"
 
 
 def _card(text: Any) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...errors import ChannelPoison, ChannelRetire, InterprocError, ProcessKilled
+from ...errors import ChannelPoison, ChannelRetire, Deadlock, InterprocError, ProcessKilled
+from ..network import deadlock
 
 __all__ = ["Outcome", "ProcessFailed", "Settled", "group", "killed", "settle"]
 
@@ -150,13 +151,27 @@ def killed(name: str, pid: int | None, exitcode: int) -> Exception:
     return ProcessFailed(text, exitcode)
 
 
-def group(failed: Sequence[BaseException], of: int) -> ExceptionGroup[Exception]:
-    """What a composition of so many processes raises."""
+def group(failed: Sequence[tuple[str, BaseException]], of: int) -> ExceptionGroup[Exception]:
+    """What a composition of so many processes raises: of those that have failed, names and failures."""
     errors = []
-    for error in failed:
+    drawn: set[str] = set()
+    for name, error in failed:
+        _draw_once(name, error, drawn)
         if not isinstance(error, Exception):
             substitute = ProcessFailed("".join(traceback.format_exception_only(type(error), error)).strip())
             substitute.__cause__ = error
             error = substitute
         errors.append(error)
     return ExceptionGroup(f"{len(errors)} of {of} process{'es' if of != 1 else ''} failed", errors)
+
+
+def _draw_once(name: str, error: BaseException, drawn: set[str]) -> None:
+    """Each process of a deadlock has all of its message: the first keeps it, the others refer to that."""
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            _draw_once("", part, drawn)
+    elif isinstance(error, Deadlock):
+        text = str(error)
+        if text in drawn:
+            error.args = (f"as above: {deadlock.line_of(name, text) or 'another wait of the same deadlock'}",)
+        drawn.add(text)

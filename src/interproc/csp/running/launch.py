@@ -33,16 +33,29 @@ class Leaf:
     """A process of a composition.
 
     Attributes:
+        name: its description's; where several of the composition have the same, with a number.
         number: its place among all processes of the composition, from 0.
         parent, place: the branch that it is in (see run.Branch), and where its result goes there.
         member: what runs it: an OS process, a thread or a task; None before its start, and after its end.
         state: "waits" (for those before it in a Sequence), "runs", "ended".
     """
 
-    __slots__ = ("description", "member", "number", "outcome", "parent", "pid", "place", "state", "watched")
+    __slots__ = (
+        "description",
+        "member",
+        "name",
+        "number",
+        "outcome",
+        "parent",
+        "pid",
+        "place",
+        "state",
+        "watched",
+    )
 
     def __init__(self, description: Description[Any], parent: Any, place: int, number: int) -> None:
         self.description = description
+        self.name = description.name
         self.parent = parent
         self.place = place
         self.number = number
@@ -102,12 +115,12 @@ def dispose(scope: Scope, settled: Settled) -> None:
 def start_thread(leaf: Leaf, keeper: Keeper) -> list[Any]:
     """Starts it; returns the ends that its starter can let go of."""
     description = leaf.description
-    scope = Scope(description.name, "thread", keeper.starter, keeper.number)
+    scope = Scope(leaf.name, "thread", keeper.starter, keeper.number)
     args, kwargs, given = _with_own_ends(description, scope)
     thread = threading.Thread(
         target=_in_thread,
         args=(leaf, keeper, scope, description.process, args, kwargs),
-        name=description.name,
+        name=leaf.name,
         daemon=True,  # who is interrupted does not wait for it; else somebody waits for it in any case
     )
     try:
@@ -137,9 +150,9 @@ def _in_thread(leaf: Leaf, keeper: Keeper, scope: Scope, process: Any, args: Any
 def start_task(leaf: Leaf, keeper: Keeper, loop: asyncio.AbstractEventLoop) -> list[Any]:
     """Starts it in the loop, which runs in this thread; returns the ends that its starter can let go of."""
     description = leaf.description
-    scope = Scope(description.name, "task", keeper.starter, keeper.number)
+    scope = Scope(leaf.name, "task", keeper.starter, keeper.number)
     args, kwargs, given = _with_own_ends(description, scope)
-    task = loop.create_task(_in_task(scope, description.process, args, kwargs), name=description.name)
+    task = loop.create_task(_in_task(scope, description.process, args, kwargs), name=leaf.name)
     task.add_done_callback(functools.partial(_task_ended, leaf, keeper, scope))
     leaf.member = task
     return given

@@ -45,7 +45,7 @@ def start_process(leaf: Leaf, keeper: Keeper, interruptible: bool) -> list[Any]:
     job = _Job(leaf, keeper, interruptible)
     ends = description.ends()
     if method == "fork":
-        member: Any = _Forked(target=_main, args=(job,), name=description.name)
+        member: Any = _Forked(target=_main, args=(job,), name=leaf.name)
         around = travel.ends_around(description.process.body)
         _core.bequeath([*ends, *around])
         try:
@@ -60,7 +60,7 @@ def start_process(leaf: Leaf, keeper: Keeper, interruptible: bool) -> list[Any]:
 
         resource_tracker.ensure_running()  # its start would let signals in again
         context = _default_context.get_context(method)
-        member = context.Process(target=_main, args=(job,), name=description.name)
+        member = context.Process(target=_main, args=(job,), name=leaf.name)
         _core.bequeath(())
         try:
             with travel.main_as_it_is(), without_interrupt():  # in which that may have let it
@@ -102,7 +102,7 @@ def send_signal(leaf: Leaf, number: int) -> None:
 
 def failure_of(leaf: Leaf, exitcode: int | None) -> Outcome:
     """Of one that has ended, and left no result."""
-    name = leaf.description.name
+    name = leaf.name
     if exitcode is None:
         return Outcome(error=ProcessFailed(f"{name} (pid {leaf.pid}) has ended, nobody knows how"))
     return Outcome(error=killed(name, leaf.pid, exitcode))
@@ -110,11 +110,10 @@ def failure_of(leaf: Leaf, exitcode: int | None) -> Outcome:
 
 def interrupted(leaf: Leaf) -> Exception:
     """The failure of one that got Ctrl-C, or was cancelled, though its starter was not."""
-    description = leaf.description
-    if description.kind == "task":
-        return ProcessFailed(f"{description.name} was cancelled")
+    if leaf.description.kind == "task":
+        return ProcessFailed(f"{leaf.name} was cancelled")
     pid = f" (pid {leaf.pid})" if leaf.pid is not None else ""
-    return ProcessKilled(f"{description.name}{pid} was interrupted (SIGINT)", signal.SIGINT)
+    return ProcessKilled(f"{leaf.name}{pid} was interrupted (SIGINT)", signal.SIGINT)
 
 
 _running = 0
@@ -241,7 +240,7 @@ class _Job:
 
     def __init__(self, leaf: Leaf, keeper: Keeper, interruptible: bool) -> None:
         description = leaf.description
-        self.name = description.name
+        self.name = leaf.name
         self.work = (description.process, description.args, description.kwargs)
         self.around = travel.ends_around(description.process.body)
         self.number = leaf.number

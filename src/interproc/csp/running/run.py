@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ... import _core
 from ...errors import ChannelPoison
+from ..naming import told_apart
 from ..process import Description
 from . import launch, launch_os
 from .box import box
@@ -64,6 +65,8 @@ class Run:
         self.starter = 0
         self.leaves: list[Leaf] = []
         self.root = self._branch(composition, None, 0)
+        for leaf, name in zip(self.leaves, told_apart(leaf.name for leaf in self.leaves), strict=True):
+            leaf.name = name
         self.running = 0
         self.watched: dict[int, Leaf] = {}  # by descriptor: the OS processes that run
         self.has_sequence = composition.has_sequence()
@@ -231,7 +234,7 @@ class Run:
         kind = {"process": "OS process"}.get(leaf.description.kind, leaf.description.kind)
         pid = f", pid {leaf.pid}" if leaf.pid is not None else ""
         with contextlib.suppress(Exception):
-            error.add_note(f"in process {leaf.description.name!r} ({kind}{pid})")
+            error.add_note(f"in process {leaf.name!r} ({kind}{pid})")
 
     def _advance(self, node: Leaf | Branch, value: Any, failed: bool) -> None:
         """One part of a branch is over."""
@@ -282,14 +285,26 @@ class Run:
 
     def failures(self, quiet: bool = False) -> list[BaseException]:
         """Of those that have ended, in order; `quiet`: without those that Ctrl-C has ended."""
-        ended = [leaf.outcome for leaf in self.leaves if leaf.outcome is not None]
-        return [end.error for end in ended if end.error is not None and not (quiet and end.interrupted)]
+        return [error for _, error in self._failed(quiet)]
+
+    def failure(self, quiet: bool = False) -> ExceptionGroup[Exception] | None:
+        """What those come to; None if none has failed."""
+        failed = self._failed(quiet)
+        return group(failed, len(self.leaves)) if failed else None
+
+    def _failed(self, quiet: bool) -> list[tuple[str, BaseException]]:
+        ended = [(leaf.name, leaf.outcome) for leaf in self.leaves if leaf.outcome is not None]
+        return [
+            (name, end.error)
+            for name, end in ended
+            if end.error is not None and not (quiet and end.interrupted)
+        ]
 
     def results(self) -> list[Any]:
         """What all have returned. Raises ExceptionGroup if some have failed."""
-        failed = self.failures()
-        if failed:
-            raise group(failed, len(self.leaves))
+        failure = self.failure()
+        if failure is not None:
+            raise failure
         return self.root.results
 
 
