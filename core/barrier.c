@@ -6,12 +6,10 @@
 #include "fault.h"
 #include "member.h"
 
-/* enrolment: member + 1 12 | generation 16 | serial 28 */
+/* enrolment: owner 28 | serial 28 */
 #define SERIAL_MAX ((UINT64_C(1) << 28) - 1)
 
-static uint64_t pack(uint32_t member, uint32_t generation, uint64_t serial) {
-    return (uint64_t)(member + 1) | (uint64_t)(generation & 0xFFFF) << 12 | serial << 28;
-}
+static uint64_t pack(uint64_t owner, uint64_t serial) { return owner | serial << 28; }
 static uint64_t serial_of(uint64_t enrolment) { return enrolment >> 28; }
 
 uint64_t ip_barrier_body_size(void) { return ip_object_size(1) + sizeof(ip_barrier); }
@@ -75,7 +73,7 @@ static ip_status enrol(ip_arena *arena, ip_barrier *barrier, uint64_t *serial) {
         *serial = (*serial + 1) & SERIAL_MAX;
     } while (*serial == 0 || find(arena, barrier, *serial, &word) == IP_OK); /* they have gone round, and that one is still there */
     ip_set(&barrier->serial, *serial);
-    return ip_offers_add(arena, &barrier->enrolled, pack(arena->self, arena->generation, *serial), always, NULL);
+    return ip_offers_add(arena, &barrier->enrolled, pack(ip_heap_owner(arena), *serial), always, NULL);
 }
 
 ip_status ip_barrier_enrol(ip_arena *arena, ip_object *object, uint64_t *serial) {
@@ -86,45 +84,36 @@ ip_status ip_barrier_enrol(ip_arena *arena, ip_object *object, uint64_t *serial)
     return status;
 }
 
-/* Gives an enrolment to another owner. */
-static ip_status assign(ip_arena *arena, ip_object *object, uint64_t serial, uint64_t enrolment) {
-    ip_barrier *barrier;
-    ip_word *word;
-    IP_TRY(locked(arena, object, &barrier));
-    ip_status status = find(arena, barrier, serial, &word);
-    if (status == IP_OK) ip_set(word, enrolment);
-    FAULT("barrier.assigned");
-    ip_lock_release(&arena->header->lock);
-    return status;
-}
-
-ip_status ip_barrier_adopt(ip_arena *arena, ip_object *object, uint64_t serial) {
-    return assign(arena, object, serial, pack(arena->self, arena->generation, serial));
-}
-
-ip_status ip_barrier_depart(ip_arena *arena, ip_object *object, uint64_t serial) {
-    return assign(arena, object, serial, serial << 28);
-}
-
-ip_status ip_barrier_bequeath(ip_arena *arena, ip_object *object, uint64_t serial, uint32_t member, uint32_t generation) {
-    return assign(arena, object, serial, pack(member, generation, serial));
-}
-
-ip_status ip_barrier_resign(ip_arena *arena, ip_object *object, uint64_t serial) {
-    ip_barrier *barrier;
-    ip_word *word;
+/* The word of an enrolment that the owner has. */
+static ip_status find_owned(ip_arena *arena, ip_object *object, unsigned end, uint64_t owner, ip_barrier **barrier, ip_word **word) {
     uint64_t enrolment;
-    IP_TRY(locked(arena, object, &barrier));
-    ip_status status = find(arena, barrier, serial, &word);
-    if (status == IP_OK && !ip_get(word, &enrolment)) status = IP_CORRUPT;
-    if (status == IP_OK) ip_barrier_poke_all(arena, object); /* first, as in bereave */
-    if (status == IP_OK) status = ip_offers_remove(arena, &barrier->enrolled, enrolment);
-    ip_lock_release(&arena->header->lock);
-    return status == IP_FREED ? IP_OK : status;
+    IP_TRY(ip_barrier_of(arena, object, barrier));
+    IP_TRY(find(arena, *barrier, end & SERIAL_MAX, word));
+    IP_READ(*word, enrolment);
+    return enrolment == pack(owner, end & SERIAL_MAX) ? IP_OK : IP_FREED;
+}
+
+ip_status ip_barrier_move(ip_arena *arena, ip_object *object, unsigned end, uint64_t from, uint64_t to) {
+    ip_barrier *barrier;
+    ip_word *word;
+    IP_TRY(find_owned(arena, object, end, from, &barrier, &word));
+    IP_TRY(ip_journal_set(arena, word, pack(to, end & SERIAL_MAX)));
+    FAULT("enrolment.moved");
+    return IP_OK;
+}
+
+ip_status ip_barrier_end(ip_arena *arena, ip_object *object, unsigned end, uint64_t owner) {
+    ip_barrier *barrier;
+    ip_word *word;
+    IP_TRY(find_owned(arena, object, end, owner, &barrier, &word));
+    ip_barrier_poke_all(arena, object); /* first, as in bereave */
+    IP_TRY(ip_journal_set(arena, word, 0));
+    FAULT("enrolment.ended");
+    return IP_OK;
 }
 
 ip_status ip_barrier_count(ip_arena *arena, ip_barrier *barrier, uint64_t serial, uint64_t *enrolled, bool *owned) {
-    uint64_t head, tail, room, enrolment, mine = pack(arena->self, arena->generation, serial);
+    uint64_t head, tail, room, enrolment, mine = pack(ip_heap_owner(arena), serial);
     ip_word *words;
     *enrolled = 0;
     *owned = false;

@@ -50,11 +50,7 @@ static uint64_t copy_sum(void *to, const void *from, uint64_t n, uint64_t seed) 
 static void write_contents(unsigned char *cell, bool small, uint64_t word, const ip_piece *key, const ip_value *value) {
     ip_word *handles = (ip_word *)(cell + (small ? SMALL_HEAD : LARGE_HEAD));
     unsigned char *bytes = (unsigned char *)(handles + 2 * value->n_handles);
-    for (unsigned i = 0; i < value->n_handles; i++) {
-        const ip_handle_ref *h = &value->handles[i];
-        ip_set(&handles[2 * i], h->id.index | (uint64_t)h->end << 32);
-        ip_set(&handles[2 * i + 1], h->id.generation);
-    }
+    for (unsigned i = 0; i < value->n_handles; i++) ip_handle_write(&handles[2 * i], &value->handles[i]);
     uint64_t key_sum = short_sum(copy_sum(bytes, key->data, key->size, handles_sum(handles, value->n_handles, word)));
     uint64_t value_sum = short_sum(copy_sum(bytes + key->size, value->data, value->size, word));
     ip_set((ip_word *)cell + 1, key_sum | value_sum << 28);
@@ -76,11 +72,7 @@ ip_status ip_cell_copy_value(const ip_cell *cell, void *to) {
 }
 
 ip_status ip_cell_handle(const ip_cell *cell, unsigned i, ip_handle_ref *handle) {
-    uint64_t a, b;
-    IP_READ(&cell->handles[2 * i], a);
-    IP_READ(&cell->handles[2 * i + 1], b);
-    *handle = (ip_handle_ref){{(uint32_t)a, (uint32_t)b}, (unsigned)(a >> 32)};
-    return IP_OK;
+    return ip_handle_read(&cell->handles[2 * i], handle);
 }
 
 ip_status ip_cell_read(ip_arena *arena, uint64_t entry, ip_cell *cell) {

@@ -26,7 +26,7 @@ static void count_passed(ip_channel *channel) {
 
 /* Takes what a waiting writer offers. IP_FREED: it can be carried out no more. */
 static ip_status take_offer(ip_arena *arena, ip_party *writer, unsigned guard, unsigned char *scratch, ip_incoming *message) {
-    uint64_t at, state, size, room;
+    uint64_t at, state, size, room, owner;
     ip_block *block;
     ip_word *outbox, *inbox;
     ip_party_guard *g = ip_party_guard_at(arena, writer, guard);
@@ -37,13 +37,14 @@ static ip_status take_offer(ip_arena *arena, ip_party *writer, unsigned guard, u
     IP_TRY(ip_parcel_read(outbox + at, room - at, scratch, message));
     IP_TRY(ip_box_words(arena, &writer->inbox, &inbox, &room));
     IP_READ(&writer->state, state);
+    IP_READ(&writer->member, owner);
     if (message->block) {
         IP_TRY(ip_heap_block(arena, message->block, &block, &size));
         if (size < message->size) return IP_CORRUPT;
         SET(&block->owner, ip_heap_owner(arena));
     }
     for (unsigned i = 0; i < message->n_handles; i++)
-        IP_TRY(ip_object_hold_locked(arena, message->handles[i].id, message->handles[i].end));
+        IP_TRY(ip_object_hold_locked(arena, message->handles[i].id, message->handles[i].end, owner));
     /* What it was given before is not its inbox's any more: should it die between two offers, nothing is taken for fresh. */
     ip_parcel_remove(inbox);
     decide(arena, writer, guard, state);

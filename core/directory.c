@@ -66,13 +66,15 @@ ip_status ip_object_find(ip_arena *arena, ip_id id, int *kind, ip_object **objec
     return body_of(arena, id.index, state, object, &ends);
 }
 
+static bool is_enrolment(unsigned end) { return end & IP_ENROLMENT; }
+
 static ip_status find_end(ip_arena *arena, ip_id id, unsigned end, ip_object **object, unsigned *ends) {
     int kind;
     uint64_t word;
     IP_TRY(ip_object_find(arena, id, &kind, object));
     IP_READ(&(*object)->kind, word);
     *ends = (unsigned)(word >> 8 & 0xFF);
-    return end < *ends ? IP_OK : IP_FREED;
+    return end < *ends || (kind == IP_BARRIER && is_enrolment(end)) ? IP_OK : IP_FREED;
 }
 
 static ip_status is_born(ip_arena *arena, ip_object *object, unsigned end) {
@@ -276,12 +278,20 @@ static void wake_all(ip_arena *arena, ip_object *object, int kind) {
     if (kind == IP_BARRIER) ip_barrier_poke_all(arena, object);
 }
 
-static ip_status hold(ip_arena *arena, ip_id id, unsigned end, uint32_t member) {
+/* `from`: of an enrolment, who has it now. */
+static ip_status hold(ip_arena *arena, ip_id id, unsigned end, uint32_t member, uint64_t from) {
     ip_object *object;
     unsigned ends;
     uint64_t vacated;
     if (member >= IP_MEMBERS_MAX) return IP_CORRUPT;
     IP_TRY(find_end(arena, id, end, &object, &ends));
+    if (is_enrolment(end)) {
+        uint32_t generation = ip_member_incarnation(arena, member);
+        uint64_t to = ip_heap_owner_of(member, generation);
+        if (!generation) return IP_FREED; /* nobody would end it */
+        ip_status status = ip_barrier_move(arena, object, end, from, to);
+        return status == IP_FREED ? ip_barrier_move(arena, object, end, to, to) : status; /* it may have it already */
+    }
     IP_READ(&object->vacated, vacated);
     if (vacated >> end & 1) return IP_FREED;
     return set_bit(arena, object, end, member, true);
@@ -289,10 +299,12 @@ static ip_status hold(ip_arena *arena, ip_id id, unsigned end, uint32_t member) 
 
 ip_status ip_object_hold(ip_arena *arena, ip_id id, unsigned end, uint32_t member) {
     IP_TRY(take(arena));
-    return ip_journal_conclude(arena, hold(arena, id, end, member));
+    return ip_journal_conclude(arena, hold(arena, id, end, member, ip_heap_owner(arena)));
 }
 
-ip_status ip_object_hold_locked(ip_arena *arena, ip_id id, unsigned end) { return hold(arena, id, end, arena->self); }
+ip_status ip_object_hold_locked(ip_arena *arena, ip_id id, unsigned end, uint64_t other) {
+    return hold(arena, id, end, arena->self, other);
+}
 
 static ip_status let_go(ip_arena *arena, ip_object *object, unsigned ends, unsigned end, uint32_t member) {
     IP_TRY(set_bit(arena, object, end, member, false));
@@ -302,6 +314,7 @@ static ip_status let_go(ip_arena *arena, ip_object *object, unsigned ends, unsig
 static ip_status find_and_let_go(ip_arena *arena, ip_id id, unsigned end, ip_object **object) {
     unsigned ends;
     IP_TRY(find_end(arena, id, end, object, &ends));
+    if (is_enrolment(end)) return ip_barrier_end(arena, *object, end, ip_heap_owner(arena));
     return let_go(arena, *object, ends, end, arena->self);
 }
 
@@ -322,7 +335,7 @@ ip_status ip_object_release(ip_arena *arena, ip_id id, unsigned end) {
     IP_TRY(take(arena));
     ip_status status = find_and_let_go(arena, id, end, &object);
     bool told = status == IP_OK && ip_get(&object->kind, &kind);
-    if (told && ((kind & 0xFF) != IP_CHANNEL || end != IP_KEEPS)) wake_all(arena, object, (int)(kind & 0xFF));
+    if (told && !is_enrolment(end) && ((kind & 0xFF) != IP_CHANNEL || end != IP_KEEPS)) wake_all(arena, object, (int)(kind & 0xFF));
     IP_TRY(ip_journal_conclude(arena, status));
     return after_letting_go(arena, id);
 }
@@ -332,6 +345,7 @@ ip_status ip_object_depart(ip_arena *arena, ip_id id, unsigned end) {
     unsigned ends;
     uint64_t transit, vacated;
     IP_TRY(find_end(arena, id, end, &object, &ends));
+    if (is_enrolment(end)) return ip_barrier_move(arena, object, end, ip_heap_owner(arena), 0);
     IP_READ(&object->vacated, vacated);
     if (vacated >> end & 1) return IP_FREED; /* the sender's own handle was closed meanwhile */
     IP_READ(&object->ends[end].transit, transit);
@@ -344,6 +358,8 @@ ip_status ip_object_arrive(ip_arena *arena, ip_id id, unsigned end, bool hold_it
     unsigned ends;
     uint64_t transit;
     IP_TRY(find_end(arena, id, end, &object, &ends));
+    if (is_enrolment(end))
+        return hold_it ? ip_barrier_move(arena, object, end, 0, ip_heap_owner(arena)) : ip_barrier_end(arena, object, end, 0);
     IP_READ(&object->ends[end].transit, transit);
     if (!transit) return IP_CORRUPT;
     if (hold_it) IP_TRY(set_bit(arena, object, end, arena->self, true));

@@ -8,7 +8,8 @@
  * A body starts with an ip_object, then its ends, then what its kind adds. A queue has one end, a pipe two, a channel three. Each end
  * has a bitmap of the members that hold it, and a count of the messages in transit that carry a handle on it:
  * a handle that is sent keeps its object alive while nobody holds it. That count changes in the same change that
- * publishes or takes the message, so it cannot drift; the bits are idempotent.
+ * publishes or takes the message, so it cannot drift; the bits are idempotent. An enrolment at a barrier is an end that one member
+ * holds, and that moves with its handle (barrier.h).
  *
  * An id is (entry index, generation). When no end of an object has a holder or a handle in transit, the object is doomed:
  * nobody can find it any more; its contents are freed step by step, by whoever sweeps, and then its entry. Each step can be repeated.
@@ -69,13 +70,14 @@ ip_status ip_object_open(ip_arena *arena, int kind, unsigned ends, unsigned hold
 /* The object behind an id, for one who holds it: IP_FREED if it is no more. */
 ip_status ip_object_find(ip_arena *arena, ip_id id, int *kind, ip_object **object);
 
-/* Makes a member a holder of an end. */
+/* Makes a member a holder of an end. An enrolment of this process becomes that member's. */
 ip_status ip_object_hold(ip_arena *arena, ip_id id, unsigned end, uint32_t member);
 /* This process lets go of an end; the object is freed if it was the last. Others who wait on it are woken. */
 ip_status ip_object_release(ip_arena *arena, ip_id id, unsigned end);
 
-/* Within a change, under the arena lock: this process becomes a holder of an end that another has. */
-ip_status ip_object_hold_locked(ip_arena *arena, ip_id id, unsigned end);
+/* Within a change, under the arena lock: this process becomes a holder of an end that another has, or an enrolment's owner, named
+ * as that of a block, instead of it. */
+ip_status ip_object_hold_locked(ip_arena *arena, ip_id id, unsigned end, uint64_t other);
 /* For messages that carry handles: within a change, under the arena lock. */
 ip_status ip_object_depart(ip_arena *arena, ip_id id, unsigned end);
 ip_status ip_object_arrive(ip_arena *arena, ip_id id, unsigned end, bool hold);

@@ -16,11 +16,9 @@ enum { NONE = 0, COMMITTED = 1, PUNCHING = 2 };
 
 #define SET(word, value) IP_TRY(ip_journal_set(arena, (word), (value)))
 
-static uint64_t pack_owner(uint32_t index, uint32_t generation) {
-    return (uint64_t)(index + 1) | (uint64_t)generation << 12;
-}
+uint64_t ip_heap_owner_of(uint32_t index, uint32_t generation) { return (uint64_t)(index + 1) | (uint64_t)generation << 12; }
 
-uint64_t ip_heap_owner(const ip_arena *arena) { return pack_owner(arena->self, arena->generation); }
+uint64_t ip_heap_owner(const ip_arena *arena) { return ip_heap_owner_of(arena->self, arena->generation); }
 
 static ip_word *chunk_word(const ip_arena *arena, uint64_t chunk) {
     return (ip_word *)ip_at(arena, arena->chunks) + chunk;
@@ -363,7 +361,7 @@ static ip_status free_owned(ip_arena *arena, uint64_t owner) {
 ip_status ip_heap_free_owned(ip_arena *arena, uint32_t index, uint32_t generation) {
     IP_TRY(take(arena));
     ip_status status = IP_OK;
-    if (ip_member_may_clear(arena, index, generation)) status = free_owned(arena, pack_owner(index, generation));
+    if (ip_member_may_clear(arena, index, generation)) status = free_owned(arena, ip_heap_owner_of(index, generation));
     if (status == IP_OK) status = recount(arena);
     return ip_journal_conclude(arena, status);
 }

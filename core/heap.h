@@ -36,6 +36,7 @@ typedef struct {
 
 /* The owner word for this process: the block is freed if it dies. */
 uint64_t ip_heap_owner(const ip_arena *arena);
+uint64_t ip_heap_owner_of(uint32_t member, uint32_t generation);
 
 /* Under the arena lock, within a change: *at is the offset of `size` bytes of contents (not zeroed). */
 ip_status ip_heap_alloc(ip_arena *arena, uint64_t size, uint64_t owner, uint64_t *at);

@@ -72,10 +72,7 @@ ip_status ip_parcel_write(ip_word *parcel, uint64_t room, const ip_outgoing *m, 
     ip_set(&parcel[SIZE], m->size);
     ip_set(&parcel[BLOCK], m->block);
     ip_set(&parcel[BLOCK_SUM], m->block ? m->block_sum : 0);
-    for (unsigned i = 0; i < m->n_handles; i++) {
-        ip_set(&parcel[n++], m->handles[i].id.index | (uint64_t)m->handles[i].end << 32);
-        ip_set(&parcel[n++], m->handles[i].id.generation);
-    }
+    for (unsigned i = 0; i < m->n_handles; i++, n += 2) ip_handle_write(&parcel[n], &m->handles[i]);
     if (m->block)
         for (unsigned i = 0; i < m->n_pieces; i++) ip_set(&parcel[n++], m->pieces[i].size);
     sum = ip_sum((void *)&parcel[BLOCK], 8 * (n - BLOCK), shape ^ m->size << 41);
@@ -96,7 +93,7 @@ ip_status ip_parcel_is_there(const ip_word *parcel, bool *there) {
 }
 
 ip_status ip_parcel_read(const ip_word *parcel, uint64_t room, unsigned char *scratch, ip_incoming *message) {
-    uint64_t shape, size, sum, n = FIXED, word, generation, now;
+    uint64_t shape, size, sum, n = FIXED, now;
     ip_handle_ref *handles = (ip_handle_ref *)(void *)(scratch + 8 * IP_PARCEL_WORDS);
     memset(message, 0, sizeof *message);
     if (room > IP_PARCEL_WORDS) room = IP_PARCEL_WORDS;
@@ -120,11 +117,7 @@ ip_status ip_parcel_read(const ip_word *parcel, uint64_t room, unsigned char *sc
     if (!message->block) now = ip_copy_sum(scratch + 8 * n, (const void *)&parcel[n], size, now);
     if ((now & IP_PAYLOAD_MAX) != sum) return IP_CORRUPT;
     const ip_word *copied = (const ip_word *)(void *)scratch;
-    for (unsigned i = 0; i < message->n_handles; i++) {
-        IP_READ(&copied[FIXED + 2 * i], word);
-        IP_READ(&copied[FIXED + 2 * i + 1], generation);
-        handles[i] = (ip_handle_ref){{(uint32_t)word, (uint32_t)generation}, (unsigned)(word >> 32)};
-    }
+    for (unsigned i = 0; i < message->n_handles; i++) IP_TRY(ip_handle_read(&copied[FIXED + 2 * i], &handles[i]));
     message->handles = handles;
     message->piece_sizes = copied + n - message->n_pieces;
     message->data = message->block ? NULL : scratch + 8 * n;

@@ -8,7 +8,7 @@
  *     size      bytes of the message
  *     sum       of shape, size and all that follows
  *     block     offset of its block, or 0;  block_sum
- *     handles   two words each: index | end << 32, generation
+ *     handles   two words each (ip_handle_write)
  *     pieces    the size of each, of a message in a block
  *     contents  of a message that is not
  */

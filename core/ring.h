@@ -73,6 +73,19 @@ typedef struct {
     unsigned end;
 } ip_handle_ref;
 
+/* As it lies in a message, in two words: index 20 | end 29, generation. */
+static inline void ip_handle_write(ip_word words[2], const ip_handle_ref *handle) {
+    ip_set(&words[0], handle->id.index | (uint64_t)handle->end << 20);
+    ip_set(&words[1], handle->id.generation);
+}
+static inline ip_status ip_handle_read(const ip_word words[2], ip_handle_ref *handle) {
+    uint64_t what, generation;
+    IP_READ(&words[0], what);
+    IP_READ(&words[1], generation);
+    *handle = (ip_handle_ref){{(uint32_t)(what & (IP_OBJECTS_MAX - 1)), (uint32_t)generation}, (unsigned)(what >> 20)};
+    return IP_OK;
+}
+
 /* A message to be put: either contents (one piece of at most IP_INLINE_MAX bytes) or a block from ip_block_fill. */
 typedef struct {
     uint8_t kind;

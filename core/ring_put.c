@@ -34,10 +34,7 @@ static void write_frame(unsigned char *at, const ip_outgoing *m) {
     uint64_t n = 0, sum;
     if (m->n_handles) {
         ip_set(&words[n++], m->n_handles);
-        for (unsigned i = 0; i < m->n_handles; i++) {
-            ip_set(&words[n++], m->handles[i].id.index | (uint64_t)m->handles[i].end << 32);
-            ip_set(&words[n++], m->handles[i].id.generation);
-        }
+        for (unsigned i = 0; i < m->n_handles; i++, n += 2) ip_handle_write(&words[n], &m->handles[i]);
     }
     if (m->block) {
         ip_set(&words[n++], m->block);

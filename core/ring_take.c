@@ -112,12 +112,7 @@ static ip_status read_frame(const frame *f, unsigned char *scratch, ip_incoming 
     }
     if (m->n_handles) { /* in place, front to back: a reference is no larger than the two words it comes from */
         ip_handle_ref *handles = (ip_handle_ref *)(void *)scratch;
-        for (unsigned i = 0; i < m->n_handles; i++) {
-            uint64_t a, b;
-            IP_READ(&in[1 + 2 * i], a);
-            IP_READ(&in[2 + 2 * i], b);
-            handles[i] = (ip_handle_ref){{(uint32_t)a, (uint32_t)b}, (unsigned)(a >> 32)};
-        }
+        for (unsigned i = 0; i < m->n_handles; i++) IP_TRY(ip_handle_read(&in[1 + 2 * i], &handles[i]));
         m->handles = handles;
     }
     return IP_OK;

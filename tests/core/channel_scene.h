@@ -113,7 +113,7 @@ static void strike(void) {
 }
 
 /* The channels that are not poisoned do as ever, whatever lies in their queues. Nobody waits there. */
-static void channels_work(void) {
+MAYBE_UNUSED static void channels_work(void) {
     unsigned a = new_person(2), b = new_person(2);
     for (unsigned i = 0; i < n_channels; i++) {
         if (look_at(&channels[i]).poisoned) continue;

@@ -57,6 +57,27 @@ MAYBE_UNUSED static meeting meeting_new(const char *label) {
     return m;
 }
 
+/* An enrolment as a handle in a message; the barrier's own comes behind it. */
+MAYBE_UNUSED static ip_handle_ref enrolment_ref(const meeting *m, uint64_t serial) {
+    return (ip_handle_ref){m->id, ip_enrolment_end(serial)};
+}
+
+/* It sets out, as with a message that is published, and arrives, or is dropped on the way. */
+MAYBE_UNUSED static ip_status depart(const meeting *m, uint64_t serial) {
+    OK(ip_lock_take(&arena, &arena.header->lock, IP_PATIENT));
+    return ip_journal_conclude(&arena, ip_object_depart(&arena, m->id, ip_enrolment_end(serial)));
+}
+MAYBE_UNUSED static ip_status arrive(const meeting *m, uint64_t serial, bool hold) {
+    OK(ip_lock_take(&arena, &arena.header->lock, IP_PATIENT));
+    return ip_journal_conclude(&arena, ip_object_arrive(&arena, m->id, ip_enrolment_end(serial), hold));
+}
+MAYBE_UNUSED static ip_status bequeath(const meeting *m, uint64_t serial, uint32_t slot) {
+    return ip_object_hold(&arena, m->id, ip_enrolment_end(serial), slot);
+}
+MAYBE_UNUSED static ip_status resign(const meeting *m, uint64_t serial) {
+    return ip_object_release(&arena, m->id, ip_enrolment_end(serial));
+}
+
 /* This process takes, or lets go of, the ends of a mask. */
 MAYBE_UNUSED static void take_ends(const conduit *c, unsigned mask) {
     for (unsigned end = 0; end < 3; end++)

@@ -57,7 +57,7 @@ static void all_who_are_enrolled_meet(void) {
         }
         CHECK(heap_used(&arena) <= used + 40 * MOST);
         for (unsigned i = 0; i < n; i++) {
-            OK(ip_barrier_resign(&arena, m.object, d[i].guards[0].enrolment));
+            OK(resign(&m, d[i].guards[0].enrolment));
             end_deal(&d[i]);
             dismiss(&people[i]);
         }
@@ -89,7 +89,7 @@ static void thousands_meet(void) {
         for (unsigned i = 0; i + 1 < MOST; i++) OK(settle_deal(&d[i], &people[i]));
         CHECK_EQ(look(&m).met, round);
     }
-    OK(ip_barrier_resign(&arena, m.object, d[0].guards[0].enrolment));
+    OK(resign(&m, d[0].guards[0].enrolment));
     enrol(&m);
     for (unsigned i = 0; i < MOST; i++) {
         end_deal(&d[i]);
@@ -107,7 +107,7 @@ static void numbers_of_enrolments_go_round(void) {
     meeting m = meeting_new(NULL);
     CHECK_EQ(enrol(&m), 1);
     CHECK_EQ(enrol(&m), 2);
-    OK(ip_barrier_resign(&arena, m.object, 2));
+    OK(resign(&m, 2));
     ip_set(&m.barrier->serial, LAST - 1);
     CHECK_EQ(enrol(&m), LAST);
     CHECK_EQ(enrol(&m), 2); /* 0 is none, 1 still there */
@@ -128,8 +128,8 @@ static void resigning_completes_a_meeting(void) {
         syncing(&d[i], &m, enrol(&m));
     }
     for (unsigned i = 0; i < 2; i++) CHECK_EQ(try_deal(&d[i], &people[i], 0, true), IP_AGAIN);
-    OK(ip_barrier_resign(&arena, m.object, d[2].guards[0].enrolment));
-    OK(ip_barrier_resign(&arena, m.object, d[2].guards[0].enrolment)); /* it has already */
+    OK(resign(&m, d[2].guards[0].enrolment));
+    CHECK_EQ(resign(&m, d[2].guards[0].enrolment), IP_FREED); /* it has already */
     CHECK_EQ(try_deal(&d[2], &people[2], 0, true), IP_FREED);
     for (unsigned i = 0; i < 2; i++) CHECK_EQ(settle_deal(&d[i], &people[i]), IP_AGAIN);
     CHECK_EQ(try_deal(&d[0], &people[0], 0, true), IP_AGAIN);
@@ -187,7 +187,7 @@ static void a_barrier_is_one_guard_of_a_choice(void) {
     CHECK_EQ(d.choice.guard, 0);
     OK(settle_deal(&s, &b));
     CHECK(look(&m).met == 3 && look(&other).met == 0);
-    OK(ip_barrier_resign(&arena, other.object, absent));
+    OK(resign(&other, absent));
     OK(try_deal(&d, &a, 1, true)); /* alone at the other */
     CHECK_EQ(d.choice.guard, 2);
     end_deal(&d);
@@ -291,24 +291,24 @@ static void enrolments_move(void) {
     uint64_t mine = enrol(&m), moves = enrol(&m);
     syncing(&d, &m, mine);
     syncing(&e, &m, moves);
-    OK(ip_barrier_depart(&arena, m.object, moves));
+    OK(depart(&m, moves));
     CHECK_EQ(try_deal(&e, &a, 0, true), IP_FREED); /* not this process's */
     CHECK_EQ(look(&m).enrolled, 2);
     CHECK_EQ(try_deal(&d, &a, 0, true), IP_AGAIN);
     CHECK_EQ(withdraw_deal(&d, &a), IP_AGAIN);
-    OK(ip_barrier_adopt(&arena, m.object, moves));
+    OK(arrive(&m, moves, true));
     person b = person_new();
     CHECK_EQ(try_deal(&d, &a, 0, true), IP_AGAIN);
     OK(try_deal(&e, &b, 0, true));
     OK(settle_deal(&d, &a));
-    CHECK_EQ(ip_barrier_adopt(&arena, m.object, moves + 77), IP_FREED);
+    CHECK_EQ(arrive(&m, moves + 77, true), IP_FREED);
     for (int dies = 0; dies < 2; dies++) {
         int fd;
         uint32_t slot;
         OK(ip_member_reserve(&arena, &fd, &slot));
         OK(ip_directory_share_all(&arena, slot));
         CHECK_EQ(look(&m).enrolled, 2); /* a child is not enrolled for being one */
-        OK(ip_barrier_bequeath(&arena, m.object, moves, slot, (uint32_t)(word_of(&((ip_member *)ip_at(&arena, arena.members))[slot].state) >> 8)));
+        OK(bequeath(&m, moves, slot));
         CHECK_EQ(try_deal(&e, &b, 0, true), IP_FREED);
         fflush(NULL);
         pid_t pid = fork();
@@ -319,14 +319,14 @@ static void enrolments_move(void) {
             if (dies) kill(getpid(), SIGKILL);
             person p = person_new();
             OK(conclude(&e, &p, 0, UINT64_MAX));
-            OK(ip_barrier_depart(&arena, m.object, moves)); /* sent on */
+            OK(depart(&m, moves)); /* sent on */
             _exit(0);
         }
         close(fd);
         OK(conclude(&d, &a, 0, UINT64_MAX)); /* with it, or once it is buried, without */
         CHECK_EQ(child_end(pid), dies ? CHILD_KILLED : CHILD_DONE);
         CHECK_EQ(look(&m).enrolled, dies ? 1 : 2);
-        if (!dies) OK(ip_barrier_adopt(&arena, m.object, moves));
+        if (!dies) OK(arrive(&m, moves, true));
     }
     end_deal(&d);
     end_deal(&e);
@@ -410,12 +410,12 @@ static void processes_meet(void) {
     place = meeting_new(NULL);
     memset(progress, 0, sizeof *progress);
     for (unsigned i = 0; i < MANY; i++) CHECK_EQ(enrol(&place), i + 1);
-    for (unsigned i = 0; i < MANY; i++) OK(ip_barrier_depart(&arena, place.object, i + 1));
+    for (unsigned i = 0; i < MANY; i++) OK(depart(&place, i + 1));
     for (unsigned i = 0; i < MANY; i++) {
         pids[i] = fork_member(&arena);
         if (pids[i]) continue;
         alarm(100);
-        OK(ip_barrier_adopt(&arena, place.object, i + 1));
+        OK(arrive(&place, i + 1, true));
         go_through((void *)(uintptr_t)i);
         OK(ip_member_leave(&arena));
         _exit(0);

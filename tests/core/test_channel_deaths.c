@@ -186,11 +186,11 @@ static void prepare_dead_at_barrier(void) {
         CHECK_EQ(try_deal(&deals[i], &people[i], 0, true), IP_AGAIN);
     }
     dead_after(syncs);
-    OK(ip_barrier_depart(&arena, place.object, moving));
+    OK(depart(&place, moving));
 }
 
 static void act_meet(void) {
-    OK(ip_barrier_adopt(&arena, place.object, moving));
+    OK(arrive(&place, moving, true));
     unsigned i = new_person(1);
     syncing(&deals[i], &place, moving);
     arm();

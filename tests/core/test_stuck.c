@@ -399,11 +399,12 @@ static void barriers(void) {
     has(&b, &c, IP_READS);
     deal e = waits(&q, &c, IP_READS);
     CHECK_EQ(count_stuck(), 0); /* enrolled is this process, which runs */
-    OK(ip_barrier_bequeath(&arena, m.object, serials[0], a.slot, (uint32_t)(a.owner >> 12)));
+    OK(bequeath(&m, serials[0], a.slot));
     CHECK_EQ(count_stuck(), 0);
-    OK(ip_barrier_depart(&arena, m.object, serials[1])); /* on its way */
+    OK(depart(&m, serials[1])); /* on its way */
     CHECK_EQ(count_stuck(), 0);
-    OK(ip_barrier_bequeath(&arena, m.object, serials[1], b.slot, (uint32_t)(b.owner >> 12)));
+    OK(arrive(&m, serials[1], true));
+    OK(bequeath(&m, serials[1], b.slot));
     CHECK_EQ(count_stuck(), 2); /* one waits for the other at the barrier, that for a message */
     CHECK(is_found(&p) && is_found(&q));
     OK(ip_party_poke(&arena, q.id));

@@ -54,7 +54,7 @@ cdef class _Attempt:
         else:
             enrolment = guard
             c.side = IP_SYNCS
-            c.enrolment = enrolment.serial
+            c.enrolment = enrolment.c_end & ~IP_ENROLMENT
             self.syncs = True
         return 0
 
@@ -128,6 +128,8 @@ cdef class _Attempt:
         else:
             message = self.messages[i]
             status = end._put(&message.c)
+            if status == IP_OK:
+                message._settle(True)
         self.chosen = i
         return status
 
@@ -209,6 +211,7 @@ cdef class _Attempt:
                 return status
             if status == IP_OK and self.choice.delivered and self.messages is not None and self.messages[i] is not None:
                 (<_Message>self.messages[i]).c.block = 0
+                (<_Message>self.messages[i])._settle(True)
             _wake(self.choice.woken)
             return status
         if status == IP_STUCK:
@@ -298,7 +301,11 @@ cdef class _Attempt:
     cdef int _end(self) except -1:
         """It is decided: the party is free again, and whoever may wait for what this one has not taken looks."""
         cdef End end
+        cdef _Message message
         cdef unsigned i
+        for message in self.messages or ():
+            if message is not None:
+                message._settle(False)
         self.party.attempt = None
         if self.party.is_inner:
             self.party._set_mode(IP_LOOP)

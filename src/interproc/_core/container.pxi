@@ -113,6 +113,9 @@ cdef class Container(Handle):
         size = encoder.size
         if encoder.handles is not None:
             for handle in encoder.handles:
+                if isinstance(handle, Enrolment):
+                    raise _errors.HandleError(f"{handle!r} cannot be stored in {Handle.__repr__(self)}: an enrolment is one process's, and "
+                                              "what is stored is for all; send it by a channel, a queue or a pipe")
                 if handle.arena is not self.arena:
                     raise _errors.HandleError(
                         f"{Handle.__repr__(handle)} cannot be stored in {Handle.__repr__(self)}: it is in another arena "

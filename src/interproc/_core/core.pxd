@@ -344,16 +344,14 @@ cdef extern from "channel.h" nogil:
 
 cdef extern from "barrier.h" nogil:
     enum: IP_ENROLLED_MAX
+    unsigned IP_ENROLMENT
+    unsigned ip_enrolment_end(uint64_t serial)
     ctypedef struct ip_barrier:
         ip_label label
     ip_status ip_barrier_make(ip_arena *arena, ip_object *object, void *settings)
     uint64_t ip_barrier_body_size()
     ip_status ip_barrier_of(ip_arena *arena, ip_object *object, ip_barrier **barrier)
     ip_status ip_barrier_enrol(ip_arena *arena, ip_object *object, uint64_t *serial)
-    ip_status ip_barrier_adopt(ip_arena *arena, ip_object *object, uint64_t serial)
-    ip_status ip_barrier_depart(ip_arena *arena, ip_object *object, uint64_t serial)
-    ip_status ip_barrier_bequeath(ip_arena *arena, ip_object *object, uint64_t serial, uint32_t member, uint32_t generation)
-    ip_status ip_barrier_resign(ip_arena *arena, ip_object *object, uint64_t serial)
     ip_status ip_barrier_look(ip_arena *arena, ip_object *object, uint64_t *enrolled, uint64_t *waiting, uint64_t *met)
 
 cdef extern from "choice.h" nogil:

@@ -217,7 +217,10 @@ def _rebuild_handle(cls, Arena arena, uint32_t index, uint32_t generation, unsig
 
 cdef inline object _hold_key(ip_id id, unsigned end):
     """What stands for an end in `held` and `kept` of its arena: one number, as there may be many."""
-    return <uint64_t>id.index | <uint64_t>end << 20 | <uint64_t>id.generation << 22
+    cdef uint64_t which = <uint64_t>id.index | <uint64_t>id.generation << 20
+    if end < 1 << 12:
+        return which | <uint64_t>end << 52
+    return which | <object>end << 52      # an enrolment takes more than 64 bits
 
 
 cdef int _take_hold(Arena arena, ip_id id, unsigned end) except -1:

@@ -51,7 +51,7 @@ def bequeath(handles):
         if isinstance(handle, End):
             (<End>handle)._ready()
         elif isinstance(handle, Enrolment):
-            (<Enrolment>handle)._check_mine()
+            (<Enrolment>handle)._check_free()
         else:
             raise TypeError(f"only ends of channels and enrolments can be bequeathed, not {type(handle).__name__}")
     _bequests.pop(_threading.get_ident(), None)
@@ -65,11 +65,9 @@ cdef int _bequeath(Handle handle) except -1:
     cdef int status = ip_fork_slot(&handle.arena.c, &slot, &generation)
     if status:
         return status
-    if isinstance(handle, End):
-        return ip_object_hold(&handle.arena.c, handle.c_id, handle.c_end, slot)
-    status = ip_barrier_bequeath(&handle.arena.c, handle.object, (<Enrolment>handle).serial, slot, generation)
-    (<Enrolment>handle).enrolled = False
-    (<Enrolment>handle).moved = True
+    status = ip_object_hold(&handle.arena.c, handle.c_id, handle.c_end, slot)
+    if status == IP_OK and isinstance(handle, Enrolment):
+        (<Enrolment>handle)._move()
     return status
 
 
@@ -82,22 +80,21 @@ def _after_fork_in_parent():
 cdef int _inherit(list handles) except -1:
     """In the child: these are its own from the start."""
     cdef Handle handle
-    cdef End end
     cdef Enrolment enrolment
     for handle in handles:
         if handle.arena.c.generation == 0:
             continue
         if isinstance(handle, End):
-            end = handle
-            key = _hold_key(end.c_id, end.c_end)
-            end.arena.held[key] = end.arena.held.get(key, 0) + 1
-            end.open = True
-            end.owned_of = _forks
+            (<End>handle).owned_of = _forks
         else:
             enrolment = handle
-            enrolment.enrolled = True
+            if not enrolment.moved:     # it had ended, as its use tells
+                continue
             enrolment.moved = False
-            enrolment.enrolled_of = _forks
+            enrolment.owned_of = _forks
+        key = _hold_key(handle.c_id, handle.c_end)
+        handle.arena.held[key] = handle.arena.held.get(key, 0) + 1
+        handle.open = True
     return 0
 
 
@@ -142,8 +139,12 @@ def _after_fork_in_child():
                     missing.discard(key)
         for key in missing:
             id.index = key & 0xFFFFF
-            id.generation = key >> 22
-            ip_object_hold(&arena.c, id, key >> 20 & 3, arena.c.self)  # freed by now: its use will tell
+            id.generation = key >> 20 & 0xFFFFFFFF
+            end = key >> 52
+            if end & IP_ENROLMENT:      # the parent's
+                del arena.held[key]
+            else:
+                ip_object_hold(&arena.c, id, end, arena.c.self)     # freed by now: its use will tell
     _inherit(bequest)
     _forget_parties()
 

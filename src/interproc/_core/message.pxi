@@ -9,6 +9,7 @@ cdef class _Message:
     cdef void *memory           # what c points to
     cdef ip_piece single        # the only piece of contents that were moved into a block
     cdef object handles         # those in it: they hold what it names, until it has gone
+    cdef list movers            # the enrolments among them
     cdef bint counted           # or it has come out of a buffer, and is itself counted as a holder
 
     def __dealloc__(self):
@@ -16,6 +17,7 @@ cdef class _Message:
 
     cdef int _drop(self) except -1:
         cdef unsigned i
+        self._settle(False)
         if self.c.block and self.arena.c.base != NULL and self.arena.c.generation:
             ip_block_drop(&self.arena.c, self.c.block)  # in a forked child, which is not its owner: nothing
         self.c.block = 0
@@ -26,6 +28,12 @@ cdef class _Message:
         free(self.memory)
         self.memory = NULL
         return 0
+
+    cdef int _settle(self, bint sent) except -1:
+        """It was sent, or will not be, and what it was to move stays. The first call decides."""
+        cdef list movers = self.movers
+        self.movers = None
+        return _settle_movers(movers, sent) if movers is not None else 0
 
     cdef int _to_block(self, End end) except -1:
         """Moves contents into a block."""
@@ -49,11 +57,12 @@ cdef _Message _message(End end, Encoder encoder, bint parcel):
     message.c.kind = <uint8_t>encoder.kind
     message.c.size = encoder.size
     if encoder.handles is not None:
+        message.movers = _movers(encoder.handles, end.arena)
         message.handles = [one for one in encoder.handles if (<Handle>one).arena is end.arena]
         n = <unsigned>len(message.handles)
         if n > limit:
             raise _errors.HandleError(
-                f"sending to {end!r}: {n} handles in one message; at most {limit} (an end of a channel counts as two)")
+                f"sending to {end!r}: {n} handles in one message; at most {limit} (an end of a channel, or an enrolment, counts as two)")
         message.c.n_handles = n
     if parcel:
         inline = ip_parcel_size(&message.c) <= 8 * IP_PARCEL_WORDS

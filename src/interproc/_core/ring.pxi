@@ -394,10 +394,19 @@ cdef class _RingHandle(Handle):
 
     cdef int _put_encoded(self, Encoder encoder, _Scratch scratch, uint64_t deadline) except -1:
         cdef ip_outgoing message
-        cdef int status = self._fill(encoder, scratch, deadline, &message)
-        if status:
+        cdef list movers = None if encoder.handles is None else _movers(encoder.handles, self.arena)
+        cdef int status = IP_AGAIN
+        try:
+            status = self._fill(encoder, scratch, deadline, &message)
+            if status == IP_OK:
+                status = self._send_filled(&message, deadline)
             return status
-        return self._send_filled(&message, deadline)
+        except BaseException:
+            status = IP_AGAIN
+            raise
+        finally:
+            if movers is not None:
+                _settle_movers(movers, status == IP_OK)
 
     cdef int _send_filled(self, ip_outgoing *message, uint64_t deadline) except -1:
         cdef unsigned put = 0
