@@ -37,8 +37,8 @@ def explain(item: object, error: Exception, probe: Probe, reducers: Reducers) ->
         path, culprit, reason, exact = search(item, error, probe, reducers)
     except Exception:  # a hostile object may raise anywhere; the first error is still worth telling
         path, culprit, reason, exact = "item", item, error, True
-    place = f"at {path}" if exact else f"within {path}"
-    return f"cannot pickle {_name(culprit)} {place}: {describe(reason)}; nothing was sent; {_advice(culprit)}"
+    place = "" if path == "item" else f" at {path}" if exact else f" within {path}"
+    return f"cannot pickle {_name(culprit)}{place}: {describe(reason)}; nothing was sent; {_advice(culprit)}"
 
 
 def describe(error: BaseException) -> str:

@@ -552,6 +552,9 @@ def test_repr() -> None:
     assert repr(out) == "<Writer of 'jobs' retired>"
     inp.poison()
     assert repr(inp) == "<Reader of 'jobs' poisoned>"
+    others = pair("others")
+    others[2].poison()
+    assert repr(others[1]) == "<Reader of 'others' poisoned>"  # by the other end
     unnamed = Channel[int]()
     assert repr(unnamed.reader()) == f"<Reader of {unnamed.id}>"
     for cls in (Channel, Reader, Writer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 from collections.abc import Coroutine, Iterator
@@ -174,7 +175,15 @@ class _End(_core.End):
         what = "not set up"
         if self.label is not None:  # it is a str, once this is set up
             what = repr(self.label) if self.label else self.channel_id
-        return f"<{type(self).__name__} of {what}{' ' + self.ended if self.ended else ''}>"
+            if state := self.ended or self._poison_here():
+                what += f" {state}"
+        return f"<{type(self).__name__} of {what}>"
+
+    def _poison_here(self) -> str:
+        """For people: the other side, or another process, may have poisoned the channel."""
+        with contextlib.suppress(Exception):  # the channel is gone, or damaged
+            return "poisoned" if self.look()["poisoned"] else ""
+        return ""
 
 
 class Reader(_End, Generic[T_co]):
