@@ -49,7 +49,8 @@ def test_parties_are_described() -> None:
         other.describe(b"x" * 4097)
     other.set_note("ä" * 200)
     found = {one["name"]: one for one in _core.parties()}
-    assert found[me.name]["card"] == '{"name": "me"}' and found[me.name]["phase"] in ("idle", "done", "poked", "met")
+    assert found[me.name]["card"] == '{"name": "me"}'
+    assert found[me.name]["phase"] in ("idle", "done", "poked", "met")
     assert found[other.name]["parent"] == me.name
     assert found[other.name]["note"] == "ä" * 116
     assert found[other.name]["id"] == other.id
