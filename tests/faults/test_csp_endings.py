@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -447,6 +448,27 @@ def test_a_process_that_is_in_no_network(error: BaseException | None, told: type
     with pytest.raises(told):
         inp.recv(SOON)
     child.join(SOON)
+
+
+def test_a_sentinel_is_open_until_those_have_ended_whom_a_program_waits_for_at_its_end() -> None:
+    code = """
+        import os
+        from interproc.csp import Channel, Spawn, process
+
+        @process
+        def waits(inp): list(inp)
+
+        channel = Channel()
+        out = channel.writer()
+        spawned = [Spawn(waits(channel.reader())) for _ in range(3)]  # the first rings before the last ends
+        sentinels = [one.sentinel for one in spawned]
+        1 / 0  # which ends the program, and then, by poison, whom it waits for
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=40
+    )
+    assert "ZeroDivisionError" in done.stderr
+    assert "Bad file descriptor" not in done.stderr and "Exception in callback" not in done.stderr
 
 
 def test_a_failure_that_nobody_joined_is_printed() -> None:

@@ -42,8 +42,11 @@ from interproc.csp import (
     process,
     select,
 )
+from interproc.csp.composition import Composition
+from interproc.csp.running import driving
 from interproc.csp.running.launch import Leaf
 from interproc.csp.running.launch_os import send_signal
+from interproc.csp.running.run import Run
 from interproc.csp.scope import Scope, current_scope
 
 KINDS = ["process", "thread", "task"]
@@ -1187,6 +1190,59 @@ def test_a_signal_comes_too_late_for_one_that_was_closed() -> None:
     leaf = Leaf(process(lambda: None)(), None, 0, 0)
     leaf.member = ended
     send_signal(leaf, signal.SIGKILL)
+
+
+def test_to_look_whether_it_runs_takes_no_exit_code(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is for who waits for it: two that ask the system at once would not both get it."""
+    spawned = Spawn(process(os._exit)(3))
+    (leaf,) = spawned._run.leaves
+    mpconnection.wait([leaf.watched], SOON)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "waitpid", lambda *_: pytest.fail("it was waited for"))
+        assert not spawned.alive
+        spawned.kill()
+    with pytest.raises(ExceptionGroup) as caught:
+        spawned.join(SOON)
+    (error,) = caught.value.exceptions
+    assert isinstance(error, ProcessFailed) and error.exitcode == 3
+
+
+def test_a_signal_does_not_go_to_another_that_has_the_pid_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Spawn(receives((channel := Channel[int]()).reader()))
+    out = channel.writer()
+    spawned = Spawn(receives((silent := Channel[int]()).reader()))
+    (leaf,) = spawned._run.leaves
+    with monkeypatch.context() as patched:
+        patched.setattr(leaf, "pid", other.pid)
+        patched.setattr(leaf.member._popen, "pid", other.pid)
+        spawned.kill()
+    with pytest.raises(ExceptionGroup, match="1 of 1"):
+        spawned.join(SOON)
+    out.send(1, SOON)
+    out.retire()
+    assert other.join(SOON) == [[1]]
+    assert silent.info().poisoned
+
+
+def test_an_interrupt_while_a_thread_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is one that runs by then, and is waited for."""
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        signal.raise_signal(signal.SIGINT)
+
+    channel = Channel[int]()
+    out = channel.writer()
+    description = receives.with_kind("thread")(channel.reader())
+    run = Run(Composition((description,), ordered=False))
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            driving.drive(run)
+    assert run.over and run.running == 0
+    with pytest.raises(ChannelPoison):
+        out.send(1, SOON)
 
 
 def test_nothing_is_left_behind() -> None:

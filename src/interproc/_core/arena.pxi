@@ -366,7 +366,7 @@ cdef class Arena:
                 ip_member_note_starter(&self.c, slot)
             popen.__dict__.setdefault("_interproc_places", []).append(fd)
             place = places[self.uid] = (_reduction.DupFd(fd), slot)
-            _weakref.finalize(popen, _close_quietly, popen.__dict__["_interproc_places"])
+            _weakref.finalize(popen, _close_quietly, popen.__dict__["_interproc_places"]).atexit = False
         return place
 
     def __reduce__(self):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from . import scope
 from .composition import Composition, Part, Results, awaits
-from .running import driving, reaper
+from .running import driving, launch_os, reaper
 from .running.driving import Errand
 from .running.run import Run, poison_all
 from .tasks import running_loop
@@ -56,13 +56,13 @@ class Member:
         member = self._leaf.member
         if member is None or self._leaf.state != "runs":
             return False
-        return not member.done() if hasattr(member, "done") else bool(member.is_alive())
+        if self.kind == "task":
+            return not member.done()
+        return member.is_alive() if self.kind == "thread" else launch_os.runs(self._leaf)
 
     def send_signal(self, number: int) -> None:
         """To an OS process that runs; nothing happens if it has ended, or is none."""
-        from .running.launch_os import send_signal
-
-        send_signal(self._leaf, number)
+        launch_os.send_signal(self._leaf, number)
 
     def __repr__(self) -> str:
         pid = f" pid={self.pid}" if self.pid is not None else ""
@@ -138,7 +138,8 @@ class Spawned(Generic[R]):
         """A descriptor that becomes readable when all have ended, as that of a Process does."""
         if self._sentinel < 0:
             self._sentinel = os.eventfd(0, os.EFD_CLOEXEC)
-            weakref.finalize(self, os.close, self._sentinel)
+            # Not at the program's end: it waits for them after that, and the last of them rings here.
+            weakref.finalize(self, os.close, self._sentinel).atexit = False
             handle = weakref.ref(self)
             self._task.when_over(reaper.background_loop(), lambda: _ring(handle))
         return self._sentinel
@@ -184,6 +185,7 @@ class Spawned(Generic[R]):
 
 
 def _ring(handle: weakref.ref[Spawned[Any]]) -> None:
+    """Its descriptor is open as long as there is the handle, to which this refers meanwhile."""
     spawned = handle()
     if spawned is not None:
         os.eventfd_write(spawned._sentinel, 1)

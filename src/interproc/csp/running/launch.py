@@ -51,6 +51,7 @@ class Leaf:
         "place",
         "state",
         "watched",
+        "watched_is_process",
     )
 
     def __init__(self, description: Description[Any], parent: Any, place: int, number: int) -> None:
@@ -62,6 +63,7 @@ class Leaf:
         self.member: Any = None
         self.pid: int | None = None
         self.watched = -1  # a descriptor that becomes readable when it ends
+        self.watched_is_process = False  # that signals can be sent to
         self.state = "waits"
         self.outcome: Outcome | None = None
 

@@ -6,6 +6,7 @@ import functools
 import os
 import pickle
 import resource
+import select
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -24,7 +25,16 @@ from .box import box
 from .failures import Outcome, Parcel, ProcessFailed, Settled, killed, returned, settle
 from .launch import Keeper, Leaf, dispose
 
-__all__ = ["failure_of", "interrupted", "reaped", "send_signal", "start_process", "without_interrupt"]
+__all__ = [
+    "failure_of",
+    "interrupt_later",
+    "interrupted",
+    "reaped",
+    "runs",
+    "send_signal",
+    "start_process",
+    "without_interrupt",
+]
 
 DESCRIPTORS = 3  # that an OS process takes in its starter, at most
 SPARE = 256  # descriptors for everything else
@@ -70,6 +80,7 @@ def start_process(leaf: Leaf, keeper: Keeper, interruptible: bool) -> list[Any]:
         leaf.watched = member.sentinel
         if method == "spawn":  # whose sentinel is inherited by the children that it forks
             leaf.watched = os.pidfd_open(member.pid)
+    leaf.watched_is_process = method != "forkserver"
     leaf.member = member
     leaf.pid = member.pid
     _running += 1
@@ -79,12 +90,13 @@ def start_process(leaf: Leaf, keeper: Keeper, interruptible: bool) -> list[Any]:
 def reaped(leaf: Leaf) -> int | None:
     """Lets go of a process whose descriptor has become readable. Returns its exit code; None: unknown."""
     global _running
-    member = leaf.member
     _running -= 1
-    if leaf.watched != member.sentinel:
-        os.close(leaf.watched)
-    leaf.watched = -1
-    leaf.member = None
+    with _grip:
+        member, watched = leaf.member, leaf.watched
+        leaf.member = None
+        leaf.watched = -1
+    if watched != member.sentinel:
+        os.close(watched)
     member.join()
     exitcode: int | None = member.exitcode
     if exitcode is not None:
@@ -92,12 +104,37 @@ def reaped(leaf: Leaf) -> int | None:
     return exitcode
 
 
+def runs(leaf: Leaf) -> bool:
+    """Whether an OS process runs. Its exit code is left to who waits for it: it can be had only once."""
+    with _grip:
+        if leaf.watched < 0:
+            return False
+        poll = select.poll()
+        poll.register(leaf.watched, select.POLLIN)
+        return not poll.poll(0)
+
+
 def send_signal(leaf: Leaf, number: int) -> None:
-    """To a process that runs."""
-    member = leaf.member
-    with suppress(ProcessLookupError, ValueError):  # ValueError: another thread has closed it
-        if isinstance(member, mpprocess.BaseProcess) and member.is_alive() and member.pid is not None:
-            os.kill(member.pid, number)
+    """To an OS process that runs; nothing happens if it has ended, or is none."""
+    with _grip, suppress(ProcessLookupError):
+        if not runs(leaf):
+            return
+        if leaf.watched_is_process:
+            signal.pidfd_send_signal(leaf.watched, number)
+        elif leaf.pid is not None:
+            os.kill(leaf.pid, number)
+
+
+# Held while the descriptor of a process is used, and while it is given up: afterwards it may be another's.
+_grip = threading.RLock()
+
+
+def _in_child() -> None:
+    global _grip
+    _grip = threading.RLock()
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 def failure_of(leaf: Leaf, exitcode: int | None) -> Outcome:
@@ -155,25 +192,34 @@ os.register_at_fork(after_in_child=_now)
 
 
 @contextmanager
+def interrupt_later() -> Iterator[None]:
+    """This thread gets Ctrl-C afterwards."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    later = _Later(handler)
+    signal.signal(signal.SIGINT, later)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if later.came:
+            signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
 def without_interrupt() -> Iterator[bool]:
     """What is started here gets Ctrl-C once it can end quietly, not before; this thread gets it afterwards.
 
     Gives whether it got it before.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
-    later = None
-    handler = signal.getsignal(signal.SIGINT)
-    if callable(handler) and threading.current_thread() is threading.main_thread():
-        later = _Later(handler)
-        signal.signal(signal.SIGINT, later)
-    try:
-        yield signal.SIGINT not in before
-    finally:
-        if later is not None:
-            signal.signal(signal.SIGINT, later.handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        if later is not None and later.came:
-            signal.raise_signal(signal.SIGINT)
+    with interrupt_later():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+        try:
+            yield signal.SIGINT not in before
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Popen(popen_fork.Popen):

@@ -133,7 +133,8 @@ class Run:
         kind = leaf.description.kind
         try:
             if kind == "thread":
-                self._started(leaf, launch.start_thread(leaf, self))
+                with launch_os.interrupt_later():  # one that runs is counted
+                    self._started(leaf, launch.start_thread(leaf, self))
             elif kind == "task":
                 assert self.loop is not None
                 self._started(leaf, launch.start_task(leaf, self, self.loop))
