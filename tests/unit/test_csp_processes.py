@@ -659,6 +659,29 @@ def test_ends_within_arguments(kind: Any) -> None:
     assert Parallel(deep(*arguments), receives(channel.reader())) == [True, ["a", "b", "c"]]
 
 
+@process
+def calls(f: Any) -> None:
+    f(1)
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+@pytest.mark.parametrize("how", ["method", "partial", "closure", "closure of a method"])
+def test_ends_within_functions(how: str, kind: Any, method: str) -> None:
+    """They are the process's, which is the only writer."""
+    channel = Channel[int]()
+    out = channel.writer()
+    send = out.send
+    given: dict[str, Any] = {
+        "method": send,
+        "partial": functools.partial(functools.partial(out.send)),
+        "closure": lambda x: out.send(x),
+        "closure of a method": lambda x: send(x),
+    }
+    description = calls.with_kind(kind)(given[how])
+    assert description.ends() == [out]
+    assert Parallel(description, receives.with_kind(kind)(channel.reader())) == [None, [1]]
+
+
 def test_what_has_no_ends_is_shared_by_threads() -> None:
     shared: list[int] = []
     append = process(lambda to, x: to.append(x), kind="thread")

@@ -23,7 +23,8 @@ __all__ = ["ByValue", "copied", "dumps", "ends_in", "explain"]
 ENDS = (_core.End, _core.Enrolment)
 ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, bytearray, range, slice, type})
 ROWS = (list, tuple, set, frozenset, deque)
-CLOSED = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, _core.Handle, _core.Arena)
+METHODS = (types.MethodType, types.BuiltinMethodType, types.MethodWrapperType)
+CLOSED = (type, types.ModuleType, types.FunctionType, _core.Handle, _core.Arena)
 MOST_OBJECTS = 10_000  # that are looked into, in what one process is given
 
 
@@ -33,8 +34,9 @@ MOST_OBJECTS = 10_000  # that are looked into, in what one process is given
 def ends_in(items: Iterable[object]) -> list[Any]:
     """The ends of channels, and enrolments at barriers, in these and in what they are made of, in order.
 
-    They are found in lists, tuples, dicts, sets and deques, and in the attributes of other objects (but not
-    of functions, classes and modules), among the first MOST_OBJECTS objects. Each once.
+    They are found in lists, tuples, dicts, sets and deques, in the attributes of other objects (but not of
+    functions, classes and modules), and as what a method or a closure uses by itself, among the first
+    MOST_OBJECTS objects. Each once.
     """
     found: dict[int, Any] = {}
     seen: set[int] = set()
@@ -64,8 +66,10 @@ def _parts(item: object) -> Iterator[object] | None:
         return iter((*item.keys(), *item.values()))
     if isinstance(item, functools.partial):
         return iter((item.func, item.args, item.keywords))
-    if isinstance(item, types.MethodType):
+    if isinstance(item, METHODS):
         return iter((item.__self__,))
+    if isinstance(item, types.FunctionType):
+        return iter(_around(item))
     if isinstance(item, CLOSED):
         return None
     parts: list[object] = []
@@ -84,13 +88,25 @@ def _parts(item: object) -> Iterator[object] | None:
 
 def ends_around(function: object) -> list[Any]:
     """The ends that a function refers to from around it. They are its maker's, too."""
-    function = getattr(function, "__wrapped__", function)
-    cells = getattr(function, "__closure__", None) or ()
+    return ends_in(_cells(getattr(function, "__wrapped__", function)))
+
+
+def _cells(function: object) -> list[object]:
+    """What a function refers to from around it."""
     found = []
-    for cell in cells:
+    for cell in getattr(function, "__closure__", None) or ():
         with contextlib.suppress(ValueError):  # not set yet
             found.append(cell.cell_contents)
-    return ends_in(found)
+    return found
+
+
+def _around(function: types.FunctionType) -> list[object]:
+    """The ends among these, and methods of ends. In other objects there may be ends of its maker's."""
+    return [
+        item
+        for item in _cells(function)
+        if isinstance(item, ENDS) or (isinstance(item, METHODS) and isinstance(item.__self__, ENDS))
+    ]
 
 
 def copied(item: Any, copy: Callable[[Any], Any]) -> Any:

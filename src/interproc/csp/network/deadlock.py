@@ -17,7 +17,8 @@ LOOKS = 3  # at a time: who they are may change while the message is drawn
 MARGIN = " " * 5  # of what is said of a process; the circle is drawn in it
 ADVICE = (
     "To end it: let one of them communicate in another order, or choose with select(); give a channel "
-    "a buffer (Channel(buffer=1)), or a call a timeout; retire ends that are not used any more."
+    "a buffer (Channel(buffer=1)), or a call a timeout; retire ends that are not used any more, and give a "
+    "process the ends that it uses as arguments: one that it finds as a global stays its starter's, too."
 )
 
 
