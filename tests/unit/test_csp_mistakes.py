@@ -127,6 +127,22 @@ def test_ends_of_a_network_that_has_run(method: str) -> None:
     assert "writing side of channel 'numbers'" in str(error) and "make a new channel" in str(error)
 
 
+def test_a_closure_around_an_end_that_has_ended() -> None:
+    """The error is the channel's, not that of its pickling."""
+    before = _default_context._method
+    interproc.set_start_method("spawn", force=True)
+    try:
+        channel = Channel[int]("numbers")
+        out = channel.writer()
+        out.retire()
+        with pytest.raises(ExceptionGroup) as caught:
+            Parallel(process(lambda: out.send(1))())
+    finally:
+        _default_context._method = before
+    (error,) = caught.value.exceptions
+    assert isinstance(error, ChannelRetire)
+
+
 # ---- channels and ends
 
 

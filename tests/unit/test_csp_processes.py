@@ -582,6 +582,101 @@ def test_in_a_program_without_a_file(method: str) -> None:
     assert python(code, "-", stdin=True) == PRINTS
 
 
+GUARDED = """
+    import interproc
+    from interproc.csp import Parallel, process
+
+    CONSTANT = 1
+    @process
+    def replaced(x): return -x
+
+    if __name__ == "__main__":
+        interproc.set_start_method({method!r})
+        import math
+        def helper(x): return math.floor(x) + CONSTANT
+        class Point:
+            def __init__(self, x): self.x = x
+        @process
+        def add(x): return helper(x)
+        @process
+        class Move:
+            def __init__(self, point): self.point = point
+            def run(self): return Point(self.point.x + 1)
+        @process
+        def replaced(x): return x
+        twice = process(lambda x: 2 * x)
+        for _ in range(1):
+            @process
+            async def nested(x): return x
+        added, moved, doubled, same, one = Parallel(
+            add(1.5), Move(Point(1)), twice(3), replaced(4), nested.with_kind("process")(1)
+        )
+        print(added, moved.x, isinstance(moved, Point), doubled, same, one)
+"""
+
+
+def test_what_is_defined_below_the_guard_travels_by_value(method: str, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(textwrap.dedent(GUARDED.format(method=method)))
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=50)
+    assert (done.stdout.strip(), done.stderr) == ("2 2 True 6 4 1", "")
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_why_a_child_could_not_start(method: str, tmp_path: Path) -> None:
+    """It is told by the failure; what it was given is poisoned."""
+    program = tmp_path / "program.py"
+    code = f"""
+        import interproc, sys
+        from interproc.csp import Channel, Parallel, process
+
+        @process
+        def collects(inp): return list(inp)
+
+        if "child" not in sys.argv:  # no guard that is known
+            @process
+            def work(out): out.send(1)
+
+        def main():
+            sys.argv.append("child")
+            interproc.set_start_method({method!r})
+            channel = Channel()
+            try:
+                Parallel(work(channel.writer()), collects(channel.reader()))
+            except ExceptionGroup as group:
+                print(len(group.exceptions), group.exceptions[0])
+
+        if __name__ == "__main__":
+            main()
+    """
+    program.write_text(textwrap.dedent(code))
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=50)
+    assert done.stdout.startswith("1 there is no work in __main__ here: define a process at the top level")
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_program_without_a_guard_is_told_of_it(method: str, tmp_path: Path) -> None:
+    """Once in each child, and nothing is started there."""
+    program = tmp_path / "program.py"
+    code = f"""
+        import interproc
+        from interproc.csp import Parallel, process
+        interproc.set_start_method({method!r}, force=True)
+
+        @process
+        def work(): pass
+
+        Parallel(work(), work())
+    """
+    program.write_text(textwrap.dedent(code))
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 1
+    assert "RuntimeError: this child, which 'spawn' or 'forkserver' has started" in done.stderr
+    assert done.stderr.count("Exception Group Traceback") == 1  # the program's
+    assert "2 of 2 processes failed" in done.stderr
+
+
 def test_what_is_imported_with_it() -> None:
     """Neither event loops nor the parts, before they are asked for."""
     assert (

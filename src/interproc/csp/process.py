@@ -11,7 +11,7 @@ import types
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
-from . import travel
+from . import main_module, travel
 
 __all__ = ["Description", "Kind", "ProcessType", "process"]
 
@@ -146,8 +146,11 @@ class ProcessType(Generic[P, R]):
         """By name where it can be imported, as functions are; else by value."""
         module, qualname = self.__module__, self.__qualname__
         home = sys.modules.get(module)
-        main = module != "__main__" or travel.main_is_a_file()
-        if home is not None and main and travel.looked_up(home, qualname) is self:
+        if module == "__main__":
+            importable = main_module.has(self, qualname)
+        else:
+            importable = home is not None and main_module.looked_up(home, qualname) is self
+        if importable:
             return _found, (module, qualname)
         parts = (self.body, self.kind, self.name, self.task)
         return _loaded, (travel.dumps(parts),)
@@ -155,7 +158,7 @@ class ProcessType(Generic[P, R]):
 
 def _found(module: str, qualname: str) -> Any:
     __import__(module)
-    found = travel.looked_up(sys.modules[module], qualname)
+    found = main_module.looked_up(sys.modules[module], qualname)
     if found is None:
         raise AttributeError(
             f"there is no {qualname} in {module} here: define a process at the top level of its module, not "

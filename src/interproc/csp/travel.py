@@ -6,9 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import io
-import os
 import pickle
-import sys
 import types
 from collections import ChainMap, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +15,7 @@ from typing import Any, ClassVar
 
 from .. import _core, culprit
 from ..errors import PicklingError
+from . import main_module
 
 __all__ = ["ByValue", "copied", "dumps", "ends_in", "explain"]
 
@@ -164,40 +163,10 @@ class _PicklerMaker:
 
 
 def in_main(obj: object) -> bool:
-    """Whether it is a function or class of a main module that a child can import which is started afresh."""
+    """Whether it is a function or class of the main module, where a child that is started afresh finds it."""
     if getattr(obj, "__module__", None) != "__main__" or not isinstance(obj, (type, types.FunctionType)):
         return False
-    return main_is_a_file() and looked_up(sys.modules["__main__"], obj.__qualname__) is obj
-
-
-def main_is_a_file() -> bool:
-    """Not so in the REPL, in a notebook, of `python -c`, and of a program that is read from a pipe."""
-    main = sys.modules["__main__"]
-    file = getattr(main, "__file__", None)
-    return getattr(main, "__spec__", None) is not None or (file is not None and os.path.exists(file))
-
-
-@contextlib.contextmanager
-def main_as_it_is() -> Iterator[None]:
-    """What is started afresh within the block does not look for the file "<stdin>"."""
-    main = sys.modules["__main__"]
-    if hasattr(main, "__file__") and not main_is_a_file():
-        file = main.__file__
-        del main.__file__
-        try:
-            yield
-        finally:
-            main.__file__ = file
-    else:
-        yield
-
-
-def looked_up(module: object, qualname: str) -> object:
-    """What is found there, or None."""
-    found: object = module
-    for name in qualname.split("."):
-        found = getattr(found, name, None)
-    return found
+    return main_module.has(obj, obj.__qualname__)
 
 
 def dumps(item: object) -> bytes:

@@ -18,8 +18,8 @@ from typing import Any
 from ... import _core
 from ...context import ForkProcess, _default_context
 from ...errors import PicklingError, ProcessKilled
+from .. import main_module, travel
 from .. import scope as scopes
-from .. import travel
 from ..process import run_here
 from .box import box
 from .failures import Outcome, Parcel, ProcessFailed, Settled, killed, returned, settle
@@ -29,6 +29,7 @@ __all__ = [
     "failure_of",
     "interrupt_later",
     "interrupted",
+    "may_start",
     "reaped",
     "runs",
     "send_signal",
@@ -43,6 +44,16 @@ SPARE = 256  # descriptors for everything else
 # ---- in the starter ----------------------------------------------------------------------------------------
 
 
+def may_start() -> None:
+    """Raises RuntimeError in a child that is started afresh and still imports the program's main module."""
+    if getattr(mpprocess.current_process(), "_inheriting", False):
+        raise RuntimeError(
+            "this child, which 'spawn' or 'forkserver' has started, still imports the main module, and was "
+            "to start processes itself there: put what starts them below `if __name__ == '__main__':`, or "
+            "start them by fork"
+        )
+
+
 def start_process(leaf: Leaf, keeper: Keeper, interruptible: bool) -> list[Any]:
     """Starts it; its outcome will be in the box(). Returns the ends that its starter can let go of.
 
@@ -54,9 +65,9 @@ def start_process(leaf: Leaf, keeper: Keeper, interruptible: bool) -> list[Any]:
     method = _default_context.get_start_method()
     job = _Job(leaf, keeper, interruptible)
     ends = description.ends()
+    around = travel.ends_around(description.process.body)
     if method == "fork":
         member: Any = _Forked(target=_main, args=(job,), name=leaf.name)
-        around = travel.ends_around(description.process.body)
         _core.bequeath([*ends, *around])
         try:
             member.start()
@@ -64,7 +75,7 @@ def start_process(leaf: Leaf, keeper: Keeper, interruptible: bool) -> list[Any]:
             _core.bequeath(None)
         leaf.watched = member.sentinel
     else:
-        for end in ends:  # else pickling tells of it, in its words
+        for end in (*ends, *around):  # else pickling tells of it, in its words
             end.check()
         from multiprocessing import resource_tracker
 
@@ -73,7 +84,7 @@ def start_process(leaf: Leaf, keeper: Keeper, interruptible: bool) -> list[Any]:
         member = context.Process(target=_main, args=(job,), name=leaf.name)
         _core.bequeath(())
         try:
-            with travel.main_as_it_is(), without_interrupt():  # in which that may have let it
+            with main_module.as_it_is(), without_interrupt():  # in which that may have let it
                 member.start()
         finally:
             _core.bequeath(None)
@@ -142,7 +153,10 @@ def failure_of(leaf: Leaf, exitcode: int | None) -> Outcome:
     name = leaf.name
     if exitcode is None:
         return Outcome(error=ProcessFailed(f"{name} (pid {leaf.pid}) has ended, nobody knows how"))
-    return Outcome(error=killed(name, leaf.pid, exitcode))
+    error = killed(name, leaf.pid, exitcode)
+    if exitcode == 1 and _default_context.get_start_method() != "fork":
+        error.add_note("if that was while it imported the main module, it has printed why")
+    return Outcome(error=error)
 
 
 def interrupted(leaf: Leaf) -> Exception:
@@ -287,13 +301,14 @@ class _Job:
     def __init__(self, leaf: Leaf, keeper: Keeper, interruptible: bool) -> None:
         description = leaf.description
         self.name = leaf.name
-        self.work = (description.process, description.args, description.kwargs)
+        self.work: Any = (description.process, description.args, description.kwargs)
         self.around = travel.ends_around(description.process.body)
         self.number = leaf.number
         self.starter = keeper.starter
         self.run = keeper.number
         self.box = box().queue()
         self.interruptible = interruptible
+        self.hindrance: Exception | None = None  # why the work could not be unpickled
 
     def __getstate__(self) -> dict[str, Any]:
         """For one that is started afresh: functions and arguments may be what cannot be imported there."""
@@ -307,8 +322,12 @@ class _Job:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.work = pickle.loads(state["work"])
         self.around = []
+        pickled, self.work = self.work, (None, (), {})
+        try:
+            self.work = pickle.loads(pickled)
+        except Exception as error:  # its starter is told of it
+            self.hindrance = error
 
 
 def _explained(work: tuple[Any, ...], error: Exception) -> Exception:
@@ -340,6 +359,8 @@ def _work(job: _Job, scope: scopes.Scope) -> int:
     try:
         _settle_signals(job)
         scope.introduce(_core.Party.current())
+        if job.hindrance is not None:
+            raise job.hindrance
         settled = returned(run_here(job.work[0], "process", job.work[1], job.work[2]))
     except BaseException as error:
         settled = settle(error, skip=3)

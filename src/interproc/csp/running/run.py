@@ -82,6 +82,8 @@ class Run:
         for leaf in self.leaves:
             for end in leaf.description.ends():
                 self._wanted[id(end)] = self._wanted.get(id(end), 0) + 1
+        if self.has("process"):
+            launch_os.may_start()
 
     def _branch(self, composition: Composition, parent: Branch | None, place: int) -> Branch:
         branch = Branch(composition.ordered, parent, place)
