@@ -605,13 +605,15 @@ GUARDED = """
         @process
         def replaced(x): return x
         twice = process(lambda x: 2 * x)
+        @process
+        def depth(n): return 1 + Parallel(depth(n - 1))[0] if n else 0
         for _ in range(1):
             @process
             async def nested(x): return x
-        added, moved, doubled, same, one = Parallel(
-            add(1.5), Move(Point(1)), twice(3), replaced(4), nested.with_kind("process")(1)
+        added, moved, doubled, same, one, two = Parallel(
+            add(1.5), Move(Point(1)), twice(3), replaced(4), nested.with_kind("process")(1), depth(2)
         )
-        print(added, moved.x, isinstance(moved, Point), doubled, same, one)
+        print(added, moved.x, isinstance(moved, Point), doubled, same, one, two)
 """
 
 
@@ -619,7 +621,7 @@ def test_what_is_defined_below_the_guard_travels_by_value(method: str, tmp_path:
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(GUARDED.format(method=method)))
     done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=50)
-    assert (done.stdout.strip(), done.stderr) == ("2 2 True 6 4 1", "")
+    assert (done.stdout.strip(), done.stderr) == ("2 2 True 6 4 1 2", "")
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])

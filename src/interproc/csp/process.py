@@ -144,16 +144,20 @@ class ProcessType(Generic[P, R]):
 
     def __reduce__(self) -> Any:
         """By name where it can be imported, as functions are; else by value."""
+        return self._by_name() or (pickle.loads, (travel.dumps(self),))
+
+    def _reduce_in_place(self) -> Any:
+        """For the pickler of travel.dumps: its function may refer to the process itself."""
+        return self._by_name() or (_blank, (), {**self.__dict__, "_signature": None})
+
+    def _by_name(self) -> Any:
         module, qualname = self.__module__, self.__qualname__
         home = sys.modules.get(module)
         if module == "__main__":
             importable = main_module.has(self, qualname)
         else:
             importable = home is not None and main_module.looked_up(home, qualname) is self
-        if importable:
-            return _found, (module, qualname)
-        parts = (self.body, self.kind, self.name, self.task)
-        return _loaded, (travel.dumps(parts),)
+        return (_found, (module, qualname)) if importable else None
 
 
 def _found(module: str, qualname: str) -> Any:
@@ -167,8 +171,9 @@ def _found(module: str, qualname: str) -> Any:
     return found
 
 
-def _loaded(pickled: bytes) -> ProcessType[Any, Any]:
-    return ProcessType(*pickle.loads(pickled))
+def _blank() -> ProcessType[Any, Any]:
+    """One that gets what it has afterwards."""
+    return ProcessType.__new__(ProcessType)
 
 
 def _entry(cls: type) -> str | None:

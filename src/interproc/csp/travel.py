@@ -156,6 +156,8 @@ class _PicklerMaker:
                 def reducer_override(self, obj: Any) -> Any:
                     if in_main(obj):
                         return NotImplemented  # by name
+                    if (reduce := getattr(type(obj), "_reduce_in_place", None)) is not None:
+                        return reduce(obj)
                     return super().reducer_override(obj)
 
             cls.pickler = Pickler
