@@ -173,7 +173,9 @@ ip_status ip_channel_clear(ip_arena *arena, ip_channel *channel) {
     if (!(flags & POISONED) || !capacity) return IP_OK;
     IP_READ(&ip_channel_ring(channel)->head, taken);
     IP_READ(&ip_channel_ring(channel)->tail, put);
-    return COUNT(taken) < COUNT(put) ? ip_ring_clear(arena, ip_channel_ring(channel)) : IP_OK;
+    if (COUNT(taken) == COUNT(put)) return IP_OK;
+    ip_status status = ip_ring_clear(arena, ip_channel_ring(channel), IP_BRIEFLY);
+    return status == IP_BUSY ? IP_OK : status; /* somebody was stopped in there; the next who is told will do it */
 }
 
 ip_status ip_channel_poison(ip_arena *arena, ip_object *object) {

@@ -230,16 +230,19 @@ void ip_ring_wake_all(ip_arena *arena, ip_object *object, int kind) {
 
 /* ---- the end ---- */
 
-ip_status ip_ring_clear(ip_arena *arena, ip_ring *ring) {
-    ip_status status = IP_OK;
-    IP_TRY(ip_lock_take(arena, &ring->get_lock, IP_PATIENT));
-    while (status == IP_OK) {
-        status = ip_lock_take(arena, &arena->header->lock, IP_PATIENT);
-        if (status != IP_OK) break;
-        status = ip_ring_drop_one(arena, ring);
-        ip_lock_release(&arena->header->lock);
+ip_status ip_ring_clear(ip_arena *arena, ip_ring *ring, ip_patience patience) {
+    IP_TRY(ip_lock_take(arena, &ring->put_lock, patience)); /* a tail that moves could not be told from damage */
+    ip_status status = ip_lock_take(arena, &ring->get_lock, patience);
+    if (status == IP_OK) {
+        while (status == IP_OK) {
+            status = ip_lock_take(arena, &arena->header->lock, IP_PATIENT);
+            if (status != IP_OK) break;
+            status = ip_ring_drop_one(arena, ring);
+            ip_lock_release(&arena->header->lock);
+        }
+        ip_lock_release(&ring->get_lock);
     }
-    ip_lock_release(&ring->get_lock);
+    ip_lock_release(&ring->put_lock);
     return status == IP_AGAIN ? ip_directory_sweep(arena) : status;
 }
 
@@ -249,7 +252,7 @@ ip_status ip_ring_shut_down(ip_arena *arena, ip_object *object, ip_ring *ring, b
     ip_set(&ring->shut, 1);
     FAULT("ring.shut");
     ip_lock_release(&ring->put_lock);
-    ip_status status = immediate ? ip_ring_clear(arena, ring) : IP_OK;
+    ip_status status = immediate ? ip_ring_clear(arena, ring, IP_PATIENT) : IP_OK;
     IP_READ(&object->kind, kind);
     ip_ring_wake_all(arena, object, (int)(kind & 0xFF));
     return status;

@@ -18,7 +18,7 @@
  * takes it by the taker: so it is freed whoever dies, exactly once. A message that carries handles counts them as in transit likewise.
  *
  * Invariants: head count <= tail count; between the head place and the tail place lie exactly that many frames,
- * besides padding and jumps. Lock order: put lock -> arena lock; get lock -> arena lock.
+ * besides padding and jumps. Lock order: put lock -> get lock -> arena lock.
  * The producer reads the consumer's place without its lock: it reads head, the place, and head again.
  */
 #ifndef IP_RING_H
@@ -161,8 +161,8 @@ void ip_ring_await_watchers(ip_arena *arena, ip_ring *ring);
 ip_status ip_ring_counts(ip_ring *ring, uint64_t *put, uint64_t *taken, uint64_t *done, uint64_t *bytes, bool *shut);
 /* IP_OVERFLOW: more done than put. */
 ip_status ip_ring_task_done(ip_ring *ring);
-/* Drops what is queued. Takes the get lock, then the arena lock. */
-ip_status ip_ring_clear(ip_arena *arena, ip_ring *ring);
+/* Drops what is queued. Takes the put lock, the get lock, then the arena lock; IP_BUSY, unless IP_PATIENT. */
+ip_status ip_ring_clear(ip_arena *arena, ip_ring *ring, ip_patience patience);
 /* Nothing more can be put; `immediate` also drops what is queued. */
 ip_status ip_ring_shut_down(ip_arena *arena, ip_object *object, ip_ring *ring, bool immediate);
 

@@ -11,8 +11,13 @@ import pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tests fork while threads run, on purpose and with care; Python 3.12 warns of each."""
+    """Tests fork while threads run, on purpose and with care; Python 3.12 warns of each.
+
+    Whom a shell starts in the background ignores Ctrl-C, and so would the programs that are interrupted here.
+    """
     config.addinivalue_line("filterwarnings", "ignore:.*multi-threaded, use of fork:DeprecationWarning")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
