@@ -18,7 +18,7 @@ ip_status ip_party_make(ip_arena *arena, ip_object *object, void *context) {
     (void)context;
     memset(party, 0, sizeof *party);
     ip_word *words[] = {&party->state,    &party->bell,   &party->rung,       &party->mode, &party->since, &party->parent,
-                        &party->children, &party->guards, &party->table,      &party->table_room, &party->card,
+                        &party->children, &party->stalls, &party->guards,     &party->table, &party->table_room, &party->card,
                         &party->card_size, &party->card_sum, &party->note_size, &party->note_sum};
     for (unsigned i = 0; i < sizeof words / sizeof *words; i++) ip_set(words[i], 0);
     for (unsigned i = 0; i < IP_GUARDS_FEW; i++) {

@@ -1,6 +1,6 @@
 /* party.h: parties: who waits at channels and barriers, and what offers they have out.
  *
- *     party     state | event | member | bell | rung | mode | since | parent, children | guards | table | card | note | inbox | outbox
+ *     party     state | event | member | bell | rung | mode | since | parent, children | stalls | guards | table | card | note | inbox | outbox
  *     state     phase 4 | guard 12 | ticket 40          the ticket goes up with each wait
  *     guard     where: index of the object 20 | generation 32 | side 2 | queued 1;  parcel: where in the outbox what it offers begins
  *
@@ -19,6 +19,8 @@
  * POKED: look again (poison, a message in a buffer, the end of a partner). It may come at any time and means nothing else.
  *
  * bell: the party of an event loop, whose thread waits for all tasks of the loop; rung counts.
+ * stalls: of a thread that runs an event loop and waits itself, within a task: the loop's bell. Until that wait ends none of the
+ * loop's tasks acts, whatever has become of their waits.
  */
 #ifndef IP_PARTY_H
 #define IP_PARTY_H
@@ -40,7 +42,8 @@ enum {
     IP_OUTSIDE = 2, /* it waits for other things, too */
     IP_CROWD = 4,   /* its process has threads that are no parties */
     IP_JOINING = 8, /* it waits for parties that it has started */
-    IP_LOOP = 16    /* a bell: it does nothing by itself */
+    IP_LOOP = 16,   /* a bell: it does nothing by itself */
+    IP_STALLS = 32  /* its thread runs an event loop, which this wait holds up */
 };
 
 typedef struct {
@@ -57,6 +60,7 @@ typedef struct {
     ip_word since;    /* ip_ticks() when its offers were made */
     ip_word parent;   /* who started it, named as bell is, or 0 */
     ip_word children; /* JOINING: for how many it waits */
+    ip_word stalls;   /* the bell of the loop whose tasks its wait keeps from acting, named as bell is, or 0 */
     ip_word guards;   /* how many are in force */
     ip_word table;    /* offset of a block with the guards, or 0: few */
     ip_word table_room;

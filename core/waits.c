@@ -41,6 +41,7 @@ ip_status ip_wait_read(ip_arena *arena, ip_id id, ip_object *object, ip_wait *wa
     IP_READ(&wait->party->mode, wait->mode);
     IP_READ(&wait->party->parent, wait->parent);
     IP_READ(&wait->party->children, wait->children);
+    IP_READ(&wait->party->bell, wait->bell);
     IP_READ(&wait->party->member, member);
     wait->member = (uint32_t)(member & 0xFFF) - 1;
     return wait->member < IP_MEMBERS_MAX ? IP_OK : IP_CORRUPT;
@@ -141,6 +142,36 @@ static ip_status read_guards(ip_waits *w, uint32_t place) {
     return IP_OK;
 }
 
+ip_wait *ip_waits_find(const ip_waits *w, ip_id party) {
+    uint32_t place = party.index < w->objects ? w->wait_of[party.index] : 0;
+    return place && w->waits[place - 1].id.generation == party.generation ? &w->waits[place - 1] : NULL;
+}
+
+/* By ip_party_name; 0: NULL. */
+static ip_wait *find_named(const ip_waits *w, uint64_t name) {
+    return name ? ip_waits_find(w, (ip_id){(uint32_t)(name & 0x1FFFFF) - 1, (uint32_t)(name >> 21)}) : NULL;
+}
+
+/* Whose thread waits: a task goes on with that, and with nothing before. */
+static ip_status read_stalls(ip_waits *w) {
+    for (uint32_t i = 0; i < w->n; i++) {
+        uint64_t stalls;
+        IP_READ(&w->waits[i].party->stalls, stalls);
+        ip_wait *bell = w->waits[i].in ? find_named(w, stalls) : NULL;
+        if (bell) bell->stalled_by = i + 1;
+    }
+    for (uint32_t i = 0; i < w->n; i++) {
+        ip_wait *wait = &w->waits[i], *bell = find_named(w, wait->bell);
+        if (!bell || !bell->stalled_by) continue;
+        ip_wait *thread = &w->waits[bell->stalled_by - 1];
+        wait->stalled_by = bell->stalled_by;
+        wait->next_stalled = thread->stalled;
+        thread->stalled = i + 1;
+        wait->in = false; /* its guards do not matter */
+    }
+    return IP_OK;
+}
+
 ip_status ip_waits_read(ip_arena *arena, ip_waits *w) {
     memset(w, 0, sizeof *w);
     w->arena = arena;
@@ -150,6 +181,7 @@ ip_status ip_waits_read(ip_arena *arena, ip_waits *w) {
     w->awaited_of = calloc(SIDES * w->objects + 1, sizeof *w->awaited_of);
     if (!w->wait_of || !w->awaited_of) return IP_NO_MEMORY;
     IP_TRY(read_parties(w));
+    IP_TRY(read_stalls(w));
     for (uint32_t i = 0; i < w->n; i++)
         if (w->waits[i].in && !(w->waits[i].mode & IP_JOINING)) IP_TRY(read_guards(w, i));
     return IP_OK;
@@ -166,17 +198,14 @@ void ip_waits_free(ip_waits *w) {
 
 /* ---- taking out ---- */
 
-ip_wait *ip_waits_find(const ip_waits *w, ip_id party) {
-    uint32_t place = party.index < w->objects ? w->wait_of[party.index] : 0;
-    return place && w->waits[place - 1].id.generation == party.generation ? &w->waits[place - 1] : NULL;
-}
-
 /* Who started it, and waits for its end: or NULL. */
 static ip_wait *joiner_of(const ip_waits *w, const ip_wait *wait) {
-    if (!wait->parent) return NULL;
-    ip_wait *parent = ip_waits_find(w, (ip_id){(uint32_t)(wait->parent & 0x1FFFFF) - 1, (uint32_t)(wait->parent >> 21)});
+    ip_wait *parent = find_named(w, wait->parent);
     return parent && parent->mode & IP_JOINING ? parent : NULL;
 }
+
+/* A task whose loop's thread waits. */
+static bool is_stalled(const ip_wait *wait) { return wait->bell && wait->stalled_by; }
 
 static void take_out(ip_waits *w, ip_wait *wait) {
     if (!wait->in) return;
@@ -198,6 +227,8 @@ static void now_comes(ip_waits *w, ip_awaited *awaited) {
 
 /* Who is not in from the beginning, and what that means. */
 static void begin(ip_waits *w) {
+    for (uint32_t i = 0; i < w->n; i++)
+        if (is_stalled(&w->waits[i])) w->waits[i].in = w->waits[w->waits[i].stalled_by - 1].in;
     for (uint32_t i = 0; i < w->n; i++) {
         ip_wait *wait = &w->waits[i], *joiner = joiner_of(w, wait);
         if (wait->in && joiner) joiner->stuck_children++;
@@ -207,7 +238,8 @@ static void begin(ip_waits *w) {
         if (!w->known[member]) now_runs(w, member);
     for (uint32_t i = 0; i < w->n; i++) {
         ip_wait *wait = &w->waits[i];
-        if (wait->mode & IP_JOINING && (wait->stuck_children < wait->children || !wait->children)) take_out(w, wait);
+        if (!(wait->mode & IP_JOINING) || is_stalled(wait)) continue; /* stalled: it could not even see its children end */
+        if (wait->stuck_children < wait->children || !wait->children) take_out(w, wait);
     }
     for (unsigned i = 0; i < w->n_awaited; i++) {
         uint64_t could = 0;
@@ -225,7 +257,8 @@ ip_status ip_waits_reduce(ip_waits *w) {
         while (w->n_gone) {
             ip_wait *wait = &w->waits[w->gone[--w->n_gone]], *joiner = joiner_of(w, wait);
             now_runs(w, wait->member);
-            if (joiner && --joiner->stuck_children < joiner->children) take_out(w, joiner);
+            if (joiner && --joiner->stuck_children < joiner->children && !is_stalled(joiner)) take_out(w, joiner);
+            for (uint32_t i = wait->stalled; i; i = w->waits[i - 1].next_stalled) take_out(w, &w->waits[i - 1]);
         }
         if (!w->n_running) break;
         uint32_t member = w->running[--w->n_running];
@@ -233,6 +266,9 @@ ip_status ip_waits_reduce(ip_waits *w) {
             if (!w->awaited[i].comes && w->awaited[i].helpers[member / IP_HOLDER_BITS] >> member % IP_HOLDER_BITS & 1)
                 now_comes(w, &w->awaited[i]);
     }
-    for (unsigned i = 0; i < w->n; i++) w->n_stuck += w->waits[i].in;
+    for (unsigned i = 0; i < w->n; i++) {
+        if (is_stalled(&w->waits[i])) w->waits[i].in = false;
+        w->n_stuck += w->waits[i].in;
+    }
     return IP_OK;
 }

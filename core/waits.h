@@ -5,6 +5,9 @@
  * all it has started are. It is found by beginning with all who wait for nothing else, and taking out whoever could be helped until
  * nobody is left to take out. A process of which no party is known counts as one that runs.
  *
+ * The tasks of an event loop whose thread waits itself are in for as long as that thread is, whatever they do, since none of them can
+ * act: such a task is stalled. When all is reckoned, only the thread counts as stuck: once its wait has ended the tasks may go on.
+ *
  * What is read is a copy in private memory, so the arena lock is held for as long as it takes to copy, and not while it is thought
  * about. Each wait is taken out once, each process begins to run once, each thing waited for is found to come once: of n waits at
  * r channels among m processes that is a matter of n + r * m steps, whatever the order.
@@ -18,8 +21,10 @@ typedef struct {
     ip_id id;
     ip_party *party;
     uint32_t member;
-    uint64_t state, mode, parent, children;
+    uint64_t state, mode, parent, children, bell;
     uint64_t stuck_children; /* JOINING: of those it has started, how many are in */
+    uint32_t stalled_by;     /* the place + 1 of the thread that keeps it from acting; of a bell, its tasks; or 0 */
+    uint32_t stalled, next_stalled; /* of such a thread: those, a list of places + 1 */
     bool in;                 /* the set */
 } ip_wait;
 

@@ -295,6 +295,81 @@ static void who_joins_is_stuck_with_its_children(void) {
     end();
 }
 
+/* A thread runs an event loop and waits itself, in one of its tasks: until that is over none of them acts. */
+static void tasks_are_stalled_by_their_thread(void) {
+    begin();
+    process a = process_new(), b = process_new();
+    person thread = party_of(&a), loop = party_of(&a), runs = party_of(&a), receives = party_of(&a), other = party_of(&b);
+    conduit c = plain(), to_a = plain(), to_b = plain();
+    ip_set(&loop.party->mode, IP_LOOP);
+    ip_set(&runs.party->bell, ip_party_name(loop.id));
+    ip_set(&receives.party->bell, ip_party_name(loop.id));
+    has(&a, &c, IP_WRITES);
+    has(&a, &c, IP_READS);
+    has(&a, &to_a, IP_READS);
+    has(&b, &to_a, IP_WRITES);
+    has(&a, &to_b, IP_WRITES);
+    has(&b, &to_b, IP_READS);
+    deal d = waits(&thread, &c, IP_WRITES), e = waits(&receives, &to_a, IP_READS);
+    CHECK_EQ(count_stuck(), 0); /* the tasks could come for it */
+    ip_set(&thread.party->stalls, ip_party_name(loop.id));
+    CHECK_EQ(count_stuck(), 1);
+    CHECK(is_found(&thread));
+    ip_set(&receives.party->mode, IP_OUTSIDE); /* whatever they wait for besides */
+    CHECK_EQ(count_stuck(), 1);
+    CHECK_EQ(found[0].n_guards, 1);
+    static const unsigned modes[] = {IP_TIMED, IP_OUTSIDE, IP_CROWD};
+    for (unsigned i = 0; i < 3; i++) {
+        ip_set(&thread.party->mode, modes[i]);
+        CHECK_EQ(count_stuck(), 0);
+    }
+    ip_set(&thread.party->mode, IP_STALLS);
+    CHECK_EQ(count_stuck(), 1);
+    person second = party_of(&a); /* a thread of the same process that runs */
+    CHECK_EQ(count_stuck(), 0);
+    dismiss(&second);
+    has(&b, &c, IP_READS); /* as does another process that could take it, until that waits for one of the tasks */
+    CHECK_EQ(count_stuck(), 0);
+    deal f = waits(&other, &to_b, IP_READS);
+    CHECK_EQ(count_stuck(), 2);
+    CHECK(is_found(&thread) && is_found(&other));
+    /* who waits for the end of tasks: one in another process, and a task beside them, whose own children have ended */
+    person joins = party_of(&b);
+    CHECK_EQ(count_stuck(), 0);
+    ip_set(&runs.party->parent, ip_party_name(joins.id));
+    ip_set(&receives.party->parent, ip_party_name(joins.id));
+    OK(ip_party_join(&arena, joins.party, 2));
+    CHECK_EQ(count_stuck(), 3);
+    OK(ip_party_join(&arena, runs.party, 1));
+    CHECK_EQ(count_stuck(), 3);
+    ip_set(&thread.party->mode, IP_CROWD);
+    CHECK_EQ(count_stuck(), 0);
+    ip_set(&thread.party->mode, IP_STALLS);
+    CHECK_EQ(count_stuck(), 3);
+    OK(ip_stuck_declare(&arena, found, 3, "deadlock", 8));
+    told(&d, &thread, "deadlock", 8);
+    told(&f, &other, "deadlock", 8);
+    CHECK_EQ(phase_of_person(&receives), IP_PARTY_WAITING); /* the tasks may go on */
+    CHECK_EQ(phase_of_person(&runs), IP_PARTY_WAITING);
+    CHECK_EQ(count_stuck(), 0);
+    ip_set(&thread.party->stalls, ip_party_name(thread.id)); /* damage does no harm */
+    ip_set(&thread.party->bell, ip_party_name(thread.id));
+    wait_again(&d, &thread);
+    CHECK_EQ(count_stuck(), 0);
+    ip_set(&thread.party->bell, 0);
+    end_deal(&d);
+    end_deal(&e);
+    end_deal(&f);
+    person *all[] = {&thread, &loop, &runs, &receives, &other, &joins};
+    for (unsigned i = 0; i < 6; i++) dismiss(all[i]);
+    process_end(&a);
+    process_end(&b);
+    drop_ends(&c, KEEPERS);
+    drop_ends(&to_a, KEEPERS);
+    drop_ends(&to_b, KEEPERS);
+    end();
+}
+
 static void other_ways_out(void) {
     begin();
     pair x = pair_new();
@@ -592,6 +667,7 @@ int main(void) {
     RUN(waits_that_may_end_by_themselves);
     RUN(a_part_is_stuck);
     RUN(who_joins_is_stuck_with_its_children);
+    RUN(tasks_are_stalled_by_their_thread);
     RUN(other_ways_out);
     RUN(full_buffers);
     RUN(barriers);

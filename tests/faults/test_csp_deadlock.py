@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 import traceback
@@ -459,3 +464,179 @@ def test_networks_that_only_talk_a_lot_never_raise_it() -> None:
         a, b = pair()
         networks += [ping(a.writer(), b.reader(), 3000), pong(a.reader(), b.writer())]
     assert [n for n in Parallel(networks) if n is not None] == [3000] * 4
+
+
+# --- a task that waits without await holds up its event loop
+
+
+@process
+async def sends_without_await(out: Any) -> None:
+    for i in range(3):
+        out.send(i)
+
+
+@process
+async def receives_without_await(inp: Any) -> Any:
+    return inp.recv()
+
+
+@process
+async def selects_without_await(inp: Any) -> Any:
+    return select(inp).value
+
+
+@process
+async def chooses_without_await(inp: Any, other: Any) -> Any:
+    return select(inp, other).value
+
+
+@process
+async def syncs_without_await(here: Any) -> None:
+    here.sync()
+
+
+@process
+async def syncs_task(here: Any) -> None:
+    await here.async_sync()
+
+
+@process
+async def task_receives_all(inp: Any) -> list[Any]:
+    return [value async for value in inp]
+
+
+@process
+async def task_sends(out: Any) -> None:
+    await out.asend("sent")
+
+
+@pytest.mark.parametrize("it_comes", ["first", "last"])
+@pytest.mark.parametrize("call", ["send", "recv", "select", "sync", "choice"])
+def test_a_forgotten_await(call: str, it_comes: str) -> None:
+    there, back = pair()
+    barrier = Barrier("all")
+    cases = {
+        "send": (sends_without_await, (there.writer(),), "out.asend(...)", task_receives_all(there.reader())),
+        "recv": (receives_without_await, (there.reader(),), "inp.arecv()", task_sends(there.writer())),
+        "select": (selects_without_await, (there.reader(),), "inp.arecv()", task_sends(there.writer())),
+        "sync": (syncs_without_await, (barrier.enrol(),), "here.async_sync()", syncs_task(barrier.enrol())),
+        "choice": (
+            chooses_without_await,
+            (there.reader(), back.reader()),
+            "aselect(...)",
+            task_sends(there.writer()),
+        ),
+    }
+    forgets, args, instead, partner = cases[call]
+    parts = [forgets(*args), partner] if it_comes == "first" else [partner, forgets(*args)]
+    if call == "send" or it_comes == "first":
+        (found,) = deadlocked(*parts)
+        text = str(found)
+        assert f'in {forgets.__name__}; it blocks the event loop: write "await {instead}"' in text, text
+    else:  # the partner waits already, and one value is all that is asked of it
+        Parallel(*parts)
+
+
+@process
+async def receives_one(inp: Any) -> Any:
+    return await inp.arecv()
+
+
+def test_the_partner_of_one_that_has_forgotten_await_is_named() -> None:
+    there, back = pair()
+    (found,) = deadlocked(
+        [task_receives_all(there.reader()), receives_one(back.reader())],
+        sends_without_await(there.writer()),
+        task_sends(back.writer()),
+    )
+    text = str(found)
+    assert "sends_without_await (task, pid" in text
+    assert "sends to 'there', whose reader is task_receives_all: " in text, text
+
+
+@pytest.mark.parametrize("kind", ["process", "thread", "another loop"])
+def test_a_loop_may_wait_for_what_others_bring_about(kind: str) -> None:
+    """As a cell of a notebook does, in whose thread the loop of the kernel runs."""
+
+    async def cell() -> Any:
+        channel, never = pair()
+        inp, out, silent = channel.reader(), channel.writer(), never.writer()
+        other = asyncio.create_task(never.reader().arecv())  # another task of this loop waits
+        await asyncio.sleep(0.1)
+        if kind == "another loop":
+            thread = threading.Thread(target=lambda: asyncio.run(sends_in_loop(out)))
+            thread.start()
+            value = inp.recv()
+            thread.join()
+        else:
+            running = Spawn(sends_after.with_kind(kind)(out, 0.6))  # type: ignore[arg-type]
+            value = inp.recv()
+            running.join()
+        assert not other.done() and not silent.closed
+        other.cancel()
+        return value
+
+    assert asyncio.run(cell()) == "late"
+
+
+async def sends_in_loop(out: Any) -> None:
+    await asyncio.sleep(0.6)
+    await out.asend("late")
+
+
+def test_a_time_limit_ends_the_wait_of_a_loop() -> None:
+    async def cell() -> None:
+        there, _ = pair()
+        inp, out = there.reader(), there.writer()
+        task = asyncio.create_task(out.asend(1))
+        with pytest.raises(TimeoutError):
+            inp.recv(timeout=0.4)
+        assert await inp.arecv() == 1
+        await task
+
+    asyncio.run(cell())
+
+
+@pytest.mark.parametrize("call", ["out.send(1)", "inp.recv()", "select(inp, other)", "here.sync()"])
+def test_the_first_ctrl_c_ends_the_wait_of_a_loop(call: str) -> None:
+    """asyncio's handler of it only cancels the main task, which cannot run."""
+    program = """
+        import asyncio, signal, threading, time
+        from interproc import _core
+        from interproc.csp import Barrier, Channel, select
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        async def waits():
+            threading.Thread(target=watches, daemon=True).start()  # which may act: it is no deadlock
+            CALL
+
+        async def main():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(waits())
+                group.create_task(asyncio.sleep(3600))
+
+        def watches():
+            while not any("stalls" in party["mode"] for party in _core.parties()):
+                time.sleep(0.01)
+            print("waits", flush=True)
+            threading.Event().wait()
+
+        c, d, e = Channel("c"), Channel("d"), Channel("e")
+        out, taken, inp, other = c.writer(), c.reader(), d.reader(), e.reader()
+        given = d.writer(), e.writer()
+        barrier = Barrier("all")
+        here, missing = barrier.enrolments(2)
+        asyncio.run(main())
+    """
+    program = textwrap.dedent(program).replace("CALL", call)
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        try:
+            assert child.stdout is not None and child.stdout.readline() == b"waits\n"
+            os.kill(child.pid, signal.SIGINT)
+            _, told = child.communicate(timeout=30)
+        finally:
+            child.kill()
+    assert told.rstrip().endswith(b"KeyboardInterrupt"), told.decode()
+    assert b"in waits\n" in told, told.decode()

@@ -20,6 +20,8 @@ cdef class _Attempt:
     cdef ip_choice choice
     cdef uint64_t deadline
     cdef uint64_t forks
+    cdef object stall           # the event loop that it holds up, if its thread runs one; asked for once: asked
+    cdef bint asked
     cdef object probe           # what else it waits for: a callable, true if there is something
     cdef bint probed
     cdef bint out               # offers are out
@@ -307,6 +309,11 @@ cdef class _Attempt:
             if message is not None:
                 message._settle(False)
         self.party.attempt = None
+        self.asked = False
+        if self.stall is not None:
+            self.stall = None
+            self.party.scope = None     # the next wait may be another task's
+            ip_set(&self.party.party.stalls, 0)
         if self.party.is_inner:
             self.party._set_mode(IP_LOOP)
         self.party = None
@@ -375,6 +382,9 @@ cdef class _Attempt:
         cdef cbool done, slept = False
         if self.buffered and self._any_ready():
             return TRY_AGAIN
+        if not self.asked and _staller is not None:
+            self.asked = True
+            self.stall = _staller(self.arena)
         if self.probe is not None and self.probe():
             self.probed = True
             return OVER
@@ -385,6 +395,8 @@ cdef class _Attempt:
                 return SETTLED
             self._bury_dead()
             PyErr_CheckSignals()
+            if self.stall is not None and self.stall.interrupted():
+                raise KeyboardInterrupt
             if self.forks != _forks:
                 raise _errors.HandleError(f"this process was forked within a wait at {self._whom()}, which its parent goes on with")
             if self.deadline != UINT64_MAX and ip_now_ns() >= self.deadline:
@@ -411,11 +423,21 @@ cdef class _Attempt:
         if not self.lingers:
             self.lingers = True
             self.party._note(_where_from())
+            if self.stall is not None:
+                self._hold_up()
             if _introducer is not None:
                 _introducer(self.party)
         self.party._set_mode((0 if self.deadline == UINT64_MAX else IP_TIMED) | (0 if self.probe is None else IP_OUTSIDE) |
-                             (IP_CROWD if _crowd() else 0))
+                             (0 if self.stall is None else IP_STALLS) | (IP_CROWD if _crowd() else 0))
         return _look_for_deadlock(self.arena)
+
+    cdef int _hold_up(self) except -1:
+        """It is a task's wait, though its thread's: none of the tasks acts until it ends."""
+        cdef Party bell = self.stall.hold_up()
+        self.party.scope = None
+        if bell is not None and not bell.closed and bell.arena is self.arena:
+            ip_set(&self.party.party.stalls, ip_party_name(bell.c_id))
+        return 0
 
     cdef int _interrupted(self) except -1:
         """An exception ends the wait. Should a value have come already, the next receive gives it."""

@@ -295,9 +295,9 @@ cdef extern from "party.h" nogil:
     enum: IP_NOTE_MAX, IP_CARD_MAX, IP_GUARDS_MAX
     enum: IP_PARTY_IDLE, IP_PARTY_WAITING, IP_PARTY_DONE, IP_PARTY_POKED, IP_PARTY_MET, IP_PARTY_STUCK
     enum: IP_READS, IP_WRITES, IP_SYNCS
-    enum: IP_TIMED, IP_OUTSIDE, IP_CROWD, IP_JOINING, IP_LOOP
+    enum: IP_TIMED, IP_OUTSIDE, IP_CROWD, IP_JOINING, IP_LOOP, IP_STALLS
     ctypedef struct ip_party:
-        ip_word bell, rung, mode, parent
+        ip_word bell, rung, mode, parent, stalls
     ip_status ip_party_make(ip_arena *arena, ip_object *object, void *context)
     uint64_t ip_party_body_size()
     ip_status ip_party_of(ip_arena *arena, ip_object *object, ip_party **party)

@@ -27,6 +27,7 @@ cdef object _tasks = _weakref.WeakValueDictionary()     # by name, the parties o
 cdef object _joiners = _weakref.WeakValueDictionary()   # and those that wait for others' end
 cdef object _waker = None
 cdef object _introducer = None
+cdef object _staller = None
 cdef uint64_t _checked_at = 0
 cdef object _check_deadlock = None          # interproc.csp.network.deadlock.check, once it is needed; False: there is none
 cdef object _may_act = None                 # interproc.csp.network.crowd.may_act, likewise
@@ -492,6 +493,12 @@ def set_introducer(function):
     `scope` and waits for others' end, in any thread. It raises nothing."""
     global _introducer
     _introducer = function
+
+
+def set_staller(function):
+    """What is called, with the arena, before a thread waits: the event loop that it runs (csp/tasks.py: Stall), or None."""
+    global _staller
+    _staller = function
 
 
 cdef inline void _wake(uint32_t woken) noexcept:

@@ -11,7 +11,8 @@ cdef extern from *:
 
 cdef dict _PHASES = {IP_PARTY_IDLE: "idle", IP_PARTY_WAITING: "waiting", IP_PARTY_DONE: "done", IP_PARTY_POKED: "poked",
                      IP_PARTY_MET: "met", IP_PARTY_STUCK: "stuck"}
-cdef tuple _MODES = ((IP_TIMED, "timed"), (IP_OUTSIDE, "outside"), (IP_CROWD, "crowd"), (IP_JOINING, "joining"), (IP_LOOP, "loop"))
+cdef tuple _MODES = ((IP_TIMED, "timed"), (IP_OUTSIDE, "outside"), (IP_CROWD, "crowd"), (IP_JOINING, "joining"), (IP_LOOP, "loop"),
+                     (IP_STALLS, "stalls"))
 
 
 cdef dict _describe(ip_stuck_party *party):

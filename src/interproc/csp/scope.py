@@ -101,8 +101,8 @@ class Scope(Ends):
         thread = party.thread
         if self is _main and thread is not threading.main_thread():  # one of the program's own
             party.describe(self.card(f"{self.name}: {thread.name}", "thread"), self.parent)
-        else:
-            party.describe(self.card(self.name, self.kind), self.parent)
+        else:  # a task whose thread waits for it counts once
+            party.describe(self.card(self.name, self.kind), self.parent if self.party in (None, party) else 0)
 
     def card(self, name: str, kind: str) -> bytes:
         """Who this is, and which ends it has (the first that fit), as JSON of at most CARD_ROOM bytes."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import os
+import signal
 import sys
 import threading
 import weakref
@@ -261,6 +262,50 @@ def _wake(index: int) -> None:
 
 
 _core.set_waker(_wake)
+
+
+class Stall:
+    """A wait of the thread that runs a loop, in one of its tasks: it holds up the others until it is over."""
+
+    __slots__ = ("_home", "_interrupts", "_runner")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, arena: _core.Arena) -> None:
+        self._home = _homes.get(loop, {}).get(arena.uid)
+        self._runner = _runner(loop)
+        self._interrupts = self._count()
+
+    def hold_up(self) -> _core.Party | None:
+        """It takes long: others want to know of the tasks. Returns the loop's bell, if they have parties."""
+        if self._home is None:
+            return None
+        for seat in tuple(self._home.waiting):
+            seat.introduce()
+        return self._home.bell
+
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C was pressed, and all that came of it is that the main task is to be cancelled."""
+        return self._runner is not None and self._count() != self._interrupts
+
+    def _count(self) -> int:
+        return getattr(self._runner, "_interrupt_count", 0)
+
+
+def _runner(loop: asyncio.AbstractEventLoop) -> asyncio.Runner | None:
+    """Who handles Ctrl-C for the loop that this thread runs, if it is asyncio's Runner."""
+    if threading.current_thread() is not threading.main_thread():
+        return None
+    handler: Any = signal.getsignal(signal.SIGINT)
+    runner = getattr(getattr(handler, "func", None), "__self__", None)
+    return runner if isinstance(runner, _asyncio.Runner) and runner.get_loop() is loop else None
+
+
+def _stall(arena: _core.Arena) -> Stall | None:
+    """The binding: this thread is about to wait."""
+    loop = running_loop()
+    return None if loop is None else Stall(loop, arena)
+
+
+_core.set_staller(_stall)
 
 
 def _listen(home: _Home) -> None:

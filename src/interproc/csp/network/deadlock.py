@@ -15,6 +15,12 @@ MOST_LINES = 24  # of processes in a message
 MOST_NAMES = 3  # of those that one waits for
 LOOKS = 3  # at a time: who they are may change while the message is drawn
 MARGIN = " " * 5  # of what is said of a process; the circle is drawn in it
+AWAITED = {  # what to await, of a wait that holds up an event loop; of a choice it is the last
+    READS: "inp.arecv()",
+    WRITES: "out.asend(...)",
+    SYNCS: "here.async_sync()",
+    None: "aselect(...)",
+}
 ADVICE = (
     "To end it: let one of them communicate in another order, or choose with select(); give a channel "
     "a buffer (Channel(buffer=1)), or a call a timeout; retire ends that are not used any more, and give a "
@@ -122,7 +128,15 @@ def _line(party: Party, called: Mapping[str, str], everybody: Sequence[Party]) -
             parts.append(f"{more} others")
         waits = ", or ".join(parts)
     where = f": {party.note}" if party.note else ""
-    return f"{party.name} ({kind}pid {party.pid}) {waits}{where}"
+    return f"{party.name} ({kind}pid {party.pid}) {waits}{where}{_hint(party)}"
+
+
+def _hint(party: Party) -> str:
+    """To one who has forgotten to await."""
+    if not party.stalls or not party.guards:
+        return ""
+    side = party.guards[0][1] if len(party.guards) == 1 else None
+    return f'; it blocks the event loop: write "await {AWAITED[side]}"'
 
 
 def _guard(party: Party, guard: Side, called: Mapping[str, str], everybody: Sequence[Party]) -> str:
@@ -137,6 +151,8 @@ def _guard(party: Party, guard: Side, called: Mapping[str, str], everybody: Sequ
         return f"{what}, whose {role}{'s are' if len(partners) > 1 else ' is'} {_listed(_names(partners))}"
     if _acts(party, key, side):
         return f"{what}, whose only {role} is itself"
+    if party.stalls:  # one that has not begun has not told of itself
+        return f"{what}, whose {role} may be another task of its event loop"
     return f"{what}, whose {role} no process has"
 
 

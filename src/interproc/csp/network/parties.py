@@ -27,6 +27,7 @@ class Party:
     parent: int = 0
     waiting: bool = False
     joining: bool = False  # its wait is for those that it has started
+    stalls: bool = False  # its wait holds up an event loop
     note: str = ""  # where in its source
     ends: dict[Side, str] = field(default_factory=dict)  # that it was started with, and their labels
     guards: list[Side] = field(default_factory=list)  # for which it waits; the first few of them
@@ -55,6 +56,7 @@ def read(entry: Mapping[str, Any]) -> Party:
         parent=int(entry.get("parent") or 0),
         waiting=entry.get("phase", "waiting") == "waiting",
         joining="joining" in entry["mode"],
+        stalls="stalls" in entry["mode"],
         note=str(entry.get("note") or ""),
         ends=ends,
         guards=guards,
