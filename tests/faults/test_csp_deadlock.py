@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -640,3 +641,59 @@ def test_the_first_ctrl_c_ends_the_wait_of_a_loop(call: str) -> None:
             child.kill()
     assert told.rstrip().endswith(b"KeyboardInterrupt"), told.decode()
     assert b"in waits\n" in told, told.decode()
+
+
+# --- arenas of their own
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_channel_at_the_top_level_is_another_one_in_each_process(method: str, tmp_path: Path) -> None:
+    script = tmp_path / "top.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import sys
+            import interproc
+            from interproc.csp import Channel, Parallel, process
+
+            c = Channel("c")
+
+            @process
+            def sends():
+                c.writer().send(1)
+
+            @process
+            def receives():
+                return list(c.reader())
+
+            if __name__ == "__main__":
+                interproc.set_start_method(sys.argv[1])
+                Parallel(sends(), receives())
+            """
+        )
+    )
+    ended = subprocess.run([sys.executable, script, method], capture_output=True, timeout=60)
+    told = ended.stderr.decode()
+    assert re.search(r"sends \(pid \d+\) sends to 'c', whose reader no process has", told), told
+    assert re.search(r"receives \(pid \d+\) receives from 'c', whose writer no process has", told), told
+
+
+def test_a_circle_in_another_arena() -> None:
+    arena = Arena.create(1 << 22)
+    there, back = Channel[Any]("there", arena=arena), Channel[Any]("back", arena=arena)
+    found = deadlocked(
+        sends_first(there.writer(), back.reader()).with_name("P"),
+        sends_first(back.writer(), there.reader()).with_name("Q"),
+    )
+    assert len(found) == 2
+    assert re.search(r"P \(pid \d+\) sends to 'there', whose reader is Q", str(found[0])), found[0]
+
+
+def test_who_waits_in_one_arena_may_yet_act_in_another() -> None:
+    there, back = Channel[Any]("there"), Channel[Any]("back", arena=Arena.create(1 << 22))
+    results = Parallel(
+        receives.with_kind("thread")(there.reader()),
+        passes_on.with_kind("thread")(back.reader(), there.writer()),
+        sends_after.with_kind("thread")(back.writer(), 0.6),
+    )
+    assert results[0] == "late"

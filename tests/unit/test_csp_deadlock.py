@@ -12,6 +12,7 @@ from interproc.csp.network import deadlock, parties
 from interproc.csp.running import failures
 from interproc.errors import Deadlock
 
+ARENA = Arena.default()
 READS, WRITES, SYNCS = parties.READS, parties.WRITES, parties.SYNCS
 
 
@@ -189,15 +190,14 @@ class Core:
     def __init__(self, *found: dict[str, Any]) -> None:
         self.found = list(found)
         self.declared: list[str] = []
-        self.Arena = Arena
 
-    def stuck(self) -> list[dict[str, Any]]:
+    def stuck(self, arena: Arena) -> list[dict[str, Any]]:
         return self.found
 
-    def parties(self) -> list[dict[str, Any]]:
+    def parties(self, arena: Arena) -> list[dict[str, Any]]:
         return self.found
 
-    def declare_stuck(self, found: list[dict[str, Any]], text: str) -> bool:
+    def declare_stuck(self, found: list[dict[str, Any]], text: str, arena: Arena) -> bool:
         assert found is self.found
         self.declared.append(text)
         return True
@@ -206,24 +206,24 @@ class Core:
 def test_what_is_found_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
     core = Core(entry(0, "P", (1, "w", "x"), waits=(1, WRITES)))
     monkeypatch.setattr(deadlock, "_core", core)
-    assert deadlock.check() is True
+    assert deadlock.check(ARENA) is True
     assert len(core.declared) == 1 and core.declared[0].startswith("a process waits")
 
 
 def test_nothing_and_those_who_only_wait_for_children_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     for core in (Core(), Core(entry(0, "main", joining=True))):
         monkeypatch.setattr(deadlock, "_core", core)
-        assert deadlock.check() is False
+        assert deadlock.check(ARENA) is False
         assert core.declared == []
 
 
 def test_an_error_in_it_is_not_told_to_who_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(Core):
-        def stuck(self) -> list[dict[str, Any]]:
+        def stuck(self, arena: Arena) -> list[dict[str, Any]]:
             raise MemoryError
 
     monkeypatch.setattr(deadlock, "_core", Broken())
-    assert deadlock.check() is False
+    assert deadlock.check(ARENA) is False
 
 
 def test_what_cannot_be_drawn_is_told_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,15 +231,15 @@ def test_what_cannot_be_drawn_is_told_all_the_same(monkeypatch: pytest.MonkeyPat
         core = Core(*found)
         monkeypatch.setattr(deadlock, "_core", core)
         monkeypatch.setattr(deadlock, "explain", None)
-        assert deadlock.check() is True
+        assert deadlock.check(ARENA) is True
     text = "2 processes wait for what nobody could bring about (in pid 100 and pid 101)"
     assert core.declared == [f"{text}\n{deadlock.ADVICE}"]
 
 
 def test_what_changes_while_it_is_drawn_is_looked_at_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     class Changing(Core):
-        def declare_stuck(self, found: list[dict[str, Any]], text: str) -> bool:
-            super().declare_stuck(found, text)
+        def declare_stuck(self, found: list[dict[str, Any]], text: str, arena: Arena) -> bool:
+            super().declare_stuck(found, text, arena)
             self.found = [entry(0, "P", waits=(987654, READS)), entry(1, "Q", waits=(987654, READS))]
             return len(self.declared) == 2
 
@@ -251,6 +251,6 @@ def test_what_changes_while_it_is_drawn_is_looked_at_anew(monkeypatch: pytest.Mo
     core = Changing(entry(0, "P", waits=(987654, READS)))
     monkeypatch.setattr(deadlock, "_core", core)
     monkeypatch.setattr(deadlock.parties, "look_at", look_at)
-    assert deadlock.check() is True
+    assert deadlock.check(ARENA) is True
     assert ["P" in text and "Q" in text for text in core.declared] == [False, True]
     assert "'seldom'" in core.declared[1] and looked == ["987654.1"]

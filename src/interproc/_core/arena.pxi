@@ -75,6 +75,7 @@ cdef class Arena:
     cdef object path                # its file
     cdef dict held                  # (index, generation, end) -> how many handles of this process
     cdef set kept                   # keys of what keep() was called for
+    cdef uint64_t looked_at         # when this process last looked for deadlocks in it
     cdef object watched             # weak set of the handles that have a descriptor
     cdef object __weakref__
 

@@ -428,7 +428,7 @@ cdef class _Attempt:
             if _introducer is not None:
                 _introducer(self.party)
         self.party._set_mode((0 if self.deadline == UINT64_MAX else IP_TIMED) | (0 if self.probe is None else IP_OUTSIDE) |
-                             (0 if self.stall is None else IP_STALLS) | (IP_CROWD if _crowd() else 0))
+                             (0 if self.stall is None else IP_STALLS) | (IP_CROWD if _crowd(self.arena) else 0))
         return _look_for_deadlock(self.arena)
 
     cdef int _hold_up(self) except -1:

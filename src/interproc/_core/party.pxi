@@ -28,12 +28,12 @@ cdef object _joiners = _weakref.WeakValueDictionary()   # and those that wait fo
 cdef object _waker = None
 cdef object _introducer = None
 cdef object _staller = None
-cdef uint64_t _checked_at = 0
 cdef object _check_deadlock = None          # interproc.csp.network.deadlock.check, once it is needed; False: there is none
 cdef object _may_act = None                 # interproc.csp.network.crowd.may_act, likewise
 cdef bint _was_crowd = False
 cdef long _counted_at = -1
 cdef Py_ssize_t _counted = 0
+cdef str _counted_in = None
 
 
 @cython.no_gc_clear
@@ -173,7 +173,7 @@ cdef class Party(Handle):
         """Of a task: whether its wait has a time limit, and whether it waits for other things, too. Also while it waits or joins."""
         self._check_mine()
         self.wish = (IP_TIMED if timed else 0) | (IP_OUTSIDE if outside else 0)
-        self._set_mode(self._joins() | self.wish | (IP_CROWD if _crowd() else 0))
+        self._set_mode(self._joins() | self.wish | (IP_CROWD if _crowd(self.arena) else 0))
 
     cdef uint64_t _joins(self):
         return IP_JOINING if self.attempt is not None and self.attempt.n == 0 else 0
@@ -204,7 +204,7 @@ cdef class Party(Handle):
         self._check_mine()
         if self.attempt is not None:
             raise _errors.HandleError(f"{self!r} waits already")
-        crowd = _crowd()
+        crowd = _crowd(self.arena)
         self._set_mode(IP_CROWD)    # which joining leaves; the rest of its mode is set then
         status = ip_party_join(&self.arena.c, self.party, children)
         if status:
@@ -331,7 +331,7 @@ cdef class Party(Handle):
             if attempt._any_ended() or attempt._any_ready():
                 self.poke()
                 return False
-        crowd = _crowd()
+        crowd = _crowd(self.arena)
         self._set_mode(self._joins() | self.wish | (IP_CROWD if crowd else 0))
         _look_for_deadlock(self.arena)
         return crowd
@@ -429,10 +429,9 @@ cdef int _forget_threads(unsigned long reused) except -1:
 
 cdef int _forget_parties() except -1:
     """In a forked child: they were the parent's."""
-    global ip_my_party, _counted_at, _checked_at, _quiet, _tasks, _joiners
+    global ip_my_party, _counted_at, _quiet, _tasks, _joiners
     ip_my_party = NULL
     _counted_at = -1
-    _checked_at = 0
     _quiet = _weakref.WeakValueDictionary()
     _tasks = _weakref.WeakValueDictionary()
     _joiners = _weakref.WeakValueDictionary()
@@ -450,23 +449,23 @@ cdef list _alive(object parties):
     return [party for party in [reference() for reference in parties.valuerefs()] if party is not None]
 
 
-cdef bint _crowd() except -1:
-    """Are there threads that are no parties (of the default arena, in which deadlocks are looked for), and may yet act?
+cdef bint _crowd(Arena arena) except -1:
+    """Are there threads that are no parties of this arena, and may yet act?
 
     For many tasks at one time it is looked at once.
     """
-    global _was_crowd, _counted_at, _counted, _may_act
+    global _was_crowd, _counted_at, _counted, _counted_in, _may_act
     cdef Party party
     cdef long now = coarse_ms()
     cdef Py_ssize_t n = _threading.active_count()
-    if now == _counted_at and n == _counted:
+    if now == _counted_at and n == _counted and arena.uid == _counted_in:
         return _was_crowd
     known = {thread() for thread in _quiet.valuerefs()}
     for party in list(_parties.values()):
-        if party.arena is _default:
+        if party.arena is arena:
             known.add(party.owner)
     for party in _alive(_tasks):
-        if party.arena is _default and not party.closed:
+        if party.arena is arena and not party.closed:
             known.add(party.owner)
     try:
         if _may_act is None:
@@ -477,6 +476,7 @@ cdef bint _crowd() except -1:
         _was_crowd = True
     _counted_at = now
     _counted = n
+    _counted_in = arena.uid
     return _was_crowd
 
 
@@ -550,15 +550,15 @@ cdef str _where_from():
 
 
 cdef int _look_for_deadlock(Arena arena) except -1:
-    global _checked_at, _check_deadlock
+    global _check_deadlock
     cdef Party party
     cdef uint64_t now = ip_now_ns()
-    if arena is not _default or now - _checked_at < CHECK_AFTER or _check_deadlock is False:
+    if now - arena.looked_at < CHECK_AFTER or _check_deadlock is False:
         return 0
-    _checked_at = now
+    arena.looked_at = now
     _forget_threads(0)
     for party in _alive(_joiners):  # threads may have ended, or become parties, since
-        party._set_mode(IP_JOINING | party.wish | (IP_CROWD if _crowd() else 0))
+        party._set_mode(IP_JOINING | party.wish | (IP_CROWD if _crowd(party.arena) else 0))
         if party.scope is not None and _introducer is not None:
             _introducer(party)
     if not ip_stuck_due(&arena.c):  # another process looks, for all
@@ -570,5 +570,5 @@ cdef int _look_for_deadlock(Arena arena) except -1:
             _check_deadlock = False
             return 0
         _check_deadlock = _found
-    _check_deadlock()
+    _check_deadlock(arena)
     return 0

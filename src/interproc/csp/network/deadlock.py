@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import functools
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,47 +28,52 @@ ADVICE = (
 )
 
 
-def check() -> bool:
+def check(arena: _core.Arena) -> bool:
     """Look for processes whose waits can never end, and end them by Deadlock; returns whether there were any.
 
     It is called by those who wait, every now and then; so whatever goes wrong here is not told to them.
     """
     with contextlib.suppress(Exception):
         for _ in range(LOOKS):
-            found = _core.stuck()
+            found = _core.stuck(arena)
             if not found or not any(entry["guards"] for entry in found):
                 break
-            if _core.declare_stuck(found, _told(found)):
+            if _core.declare_stuck(found, _told(arena, found), arena):
                 return True
     return False
 
 
-def _told(found: Sequence[Mapping[str, Any]]) -> str:
+def _told(arena: _core.Arena, found: Sequence[Mapping[str, Any]]) -> str:
     """The message; should it not be possible to draw it, a plain one."""
     try:
         stuck = [parties.read(entry) for entry in found]
-        everybody = [parties.read(entry) for entry in _core.parties()]
-        return explain(stuck, everybody, _labels(stuck, everybody))
+        everybody = [parties.read(entry) for entry in _core.parties(arena)]
+        return explain(stuck, everybody, _labels(arena, stuck, everybody))
     except Exception:
         pids = sorted({int(entry.get("pid") or 0) for entry in found})
         return f"{_headline(len(found), 0)} (in {_listed([f'pid {pid}' for pid in pids])})\n{ADVICE}"
 
 
-def _labels(stuck: Sequence[Party], everybody: Sequence[Party]) -> dict[str, str]:
+def _labels(arena: _core.Arena, stuck: Sequence[Party], everybody: Sequence[Party]) -> dict[str, str]:
     """What the objects are called that somebody waits for; also those that came to him over a channel."""
     called = parties.labels(everybody) | parties.labels(stuck)
     unknown = dict.fromkeys(key for party in stuck for key, _ in party.guards if key not in called)
     with contextlib.suppress(Exception):
         for key in [*unknown][:MOST_LINES]:
-            called[key] = _label(key)
+            called[key] = _label(arena, key)
     return called
 
 
-@functools.lru_cache(1000)
-def _label(key: str) -> str:
+_seen: weakref.WeakKeyDictionary[_core.Arena, dict[str, str]] = weakref.WeakKeyDictionary()
+
+
+def _label(arena: _core.Arena, key: str) -> str:
     """What an object is called, found by looking at it: once, as that may take long enough to look anew."""
-    seen = parties.look_at(_core.Arena.default(), key)
-    return str(seen["label"] or "") if seen is not None else ""
+    known = _seen.setdefault(arena, {})
+    if key not in known:
+        seen = parties.look_at(arena, key)
+        known[key] = str(seen["label"] or "") if seen is not None else ""
+    return known[key]
 
 
 def explain(stuck: Sequence[Party], everybody: Sequence[Party], called: Mapping[str, str]) -> str:
