@@ -73,7 +73,9 @@ def printed(station: dict[str, Any]) -> list[str]:
 
 
 def run(*options: str, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    full = {**os.environ, **(environment or {})}
+    # Unbuffered, a line and its end are two writes, between which another process may come with its own.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    full = {**inherited, **(environment or {})}
     return subprocess.run([*TOUR, *options], capture_output=True, text=True, timeout=150, env=full)
 
 
