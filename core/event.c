@@ -34,12 +34,12 @@ static long futex(_Atomic uint32_t *word, int op, uint32_t value, const struct t
     return syscall(SYS_futex, word, op, value, timeout, NULL, 0);
 }
 
-static int cores(void) {
-    static _Atomic int known;
-    int n = atomic_load_explicit(&known, memory_order_relaxed);
+/* The machine's: that this thread is pinned to one of them does not tell where its peer runs. */
+static long cores(void) {
+    static _Atomic long known;
+    long n = atomic_load_explicit(&known, memory_order_relaxed);
     if (!n) {
-        cpu_set_t set;
-        n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+        n = sysconf(_SC_NPROCESSORS_ONLN);
         atomic_store_explicit(&known, n, memory_order_relaxed);
     }
     return n;
