@@ -420,7 +420,8 @@ cdef int _drop_party(object key) except -1:
 
 cdef int _forget_threads(unsigned long reused) except -1:
     """The parties of threads that have ended go, and those of a number that another thread has now."""
-    alive = _sys._current_frames()
+    # Not by sys._current_frames(): should the garbage collector run in it, CPython 3.11 can come to a standstill.
+    alive = {thread.ident for thread in _threading.enumerate()}
     for key in list(_parties):
         if key[0] not in alive or key[0] == reused:
             _drop_party(key)
