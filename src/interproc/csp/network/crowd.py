@@ -8,6 +8,7 @@ it does not; were it taken for that, no deadlock would ever be found in a notebo
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 from collections.abc import Collection, Mapping
@@ -62,11 +63,22 @@ EXECUTOR = "concurrent.futures.thread:_worker"  # of ThreadPoolExecutor and asyn
 
 def may_act(parties: Collection[threading.Thread]) -> bool:
     """Whether this process has a thread that may do something by itself, and is not among these."""
-    frames = sys._current_frames()
+    frames = _frames()
     active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]  # all, also a debugger's
     if threading._limbo or not frames.keys() <= active.keys():  # type: ignore[attr-defined]
         return True  # one begins, or ends, or is none of the module threading's
     return any(_acts(thread, frames) for thread in set(active.values()).difference(parties))
+
+
+def _frames() -> dict[int, FrameType]:
+    """Of each thread. Should the garbage collector run meanwhile, CPython 3.11 can come to a standstill."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames()
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _acts(thread: threading.Thread, frames: Mapping[int, FrameType]) -> bool:
