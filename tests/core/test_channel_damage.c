@@ -1,18 +1,8 @@
 /* test_channel_damage.c: change any byte of parties, channels and barriers where many wait: each operation says that it is damaged or
  * does what it should. Nobody's offer is lost, nobody is told of what has not come, nobody is left waiting for what has.
  */
-#include <sys/mman.h>
-
 #include "channel_world.h"
-#include "snapshot.h"
-
-#if defined(UNDER_TSAN)
-enum { STRIDE = 53 };
-#elif defined(UNDER_ASAN)
-enum { STRIDE = 7 };
-#else
-enum { STRIDE = 1 };
-#endif
+#include "damage.h"
 
 /* READER waits; WRITER, LONG and BLOCK offer what lies in the outbox, in a block of that, and in a block of its own; CHOOSER has more
  * guards than fit a party; GIVEN has a message in its inbox; TWO wait at a barrier, and one for a buffer; SLEEPERS fill a queue. */
@@ -62,20 +52,6 @@ static void build(void) {
 }
 
 /* ---- in the child ---- */
-
-static const char *failed; /* the answer that was wrong */
-static bool corrupt;
-
-/* Did it work? If not it must have said that the arena is damaged. */
-static bool fine(ip_status status, ip_status expected, const char *what) {
-    if (status == expected) return true;
-    if (status == IP_CORRUPT) corrupt = true;
-    else if (!failed) failed = what;
-    return false;
-}
-#define FINE(call) fine((call), IP_OK, #call)
-#define ANSWERS(call, expected) fine((call), (expected), #call)
-#define RIGHT(condition) (void)((condition) || failed || (failed = #condition))
 
 static bool is_right(const message *m, uint64_t number, uint64_t size, unsigned n_handles) {
     return m->whole && m->size == size && m->number == number && m->n_handles == n_handles;
@@ -198,98 +174,35 @@ static void use_everything(unsigned how) {
         for (unsigned end = 0; end < 3; end++) FINE(ip_object_release(&arena, channels[i].id, end));
     FINE(ip_object_release(&arena, barrier.id, 0));
     FINE(ip_object_release(&arena, inner.id, 0));
-    FINE(ip_member_leave(&arena));
-    uint64_t used;
-    if (ip_get(&arena.header->heap_used, &used) && !corrupt) RIGHT(used == 0);
+    leave_nothing();
 }
 
 /* ---- the changes ---- */
 
-static struct {
-    uint64_t at, change, tried, found;
-} *shared;
+static void (*what_is_used)(unsigned how);
 
-static void (*use)(unsigned how);
-
-static void try_change(uint64_t at, unsigned char change) {
-    static ip_outgoing messages[PEOPLE][GUARDS]; /* as they are when blocks have not been given away */
-    ip_arena before = arena;
+/* The messages are as they are when blocks have not been given away, for the next. */
+static void use_and_put_back(unsigned how) {
+    static ip_outgoing messages[PEOPLE][GUARDS];
     for (unsigned i = 0; i < PEOPLE; i++)
         if (deals[i].n) memcpy(messages[i], deals[i].messages, sizeof messages[i]);
-    shared->at = at;
-    shared->change = change;
-    failed = NULL;
-    corrupt = false;
-    alarm(10);
-    arena.base[at] ^= change;
-    use((unsigned)shared->tried);
-    arena = before; /* it has left */
-    restore_snapshot(&arena);
+    what_is_used(how);
     for (unsigned i = 0; i < PEOPLE; i++)
         if (deals[i].n) memcpy(deals[i].messages, messages[i], sizeof messages[i]);
-    shared->tried++;
-    shared->found += corrupt;
-    if (failed) {
-        fprintf(stderr, "\nwrong: %s\n", failed);
-        _exit(1);
-    }
-}
-
-/* Forks a child that passes for this process, which waits. */
-static pid_t fork_double(void) {
-    ip_arena me = arena;
-    fflush(NULL);
-    pid_t pid = fork();
-    CHECK(pid >= 0);
-    if (pid == 0) arena = me;
-    return pid;
-}
-
-static void try_all(uint64_t from, uint64_t to) {
-    unsigned failures = 0;
-    for (uint64_t start = from; start < to;) {
-        pid_t pid = fork_double();
-        if (pid == 0) {
-            uint64_t random = start;
-            for (uint64_t at = start; at < to; at += STRIDE) try_change(at, (unsigned char)(1 + next_random(&random) % 255));
-            _exit(0);
-        }
-        int status;
-        CHECK_EQ(waitpid(pid, &status, 0), pid);
-        if (WIFEXITED(status) && WEXITSTATUS(status) == 0) break;
-        fprintf(stderr, "byte %llu (%llu from the start) ^ %#llx, try %llu: %s %d\n", (unsigned long long)shared->at,
-                (unsigned long long)(shared->at - from), (unsigned long long)shared->change, (unsigned long long)shared->tried,
-                WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-        CHECK(++failures < 5);
-        restore_snapshot(&arena);
-        start = shared->at + STRIDE;
-    }
-    CHECK_EQ(failures, 0);
-    printf(" %llu changes, %llu noticed ...", (unsigned long long)shared->tried, (unsigned long long)shared->found);
 }
 
 /* Of the directory and of the heap. */
 static void try_all_that_is_there(void (*what)(unsigned how)) {
-    use = what;
-    take_snapshot(&arena);
-    shared->tried = shared->found = 0;
-    pid_t pid = fork_double();
-    if (pid == 0) {
-        for (int i = 0; i < 8; i++) try_change(0, 0); /* without damage all is right */
-        _exit(0);
-    }
-    CHECK_EQ(child_end(pid), CHILD_DONE);
-    CHECK_EQ(shared->found, 0);
-    try_all(arena.directory, arena.directory + word_of(&arena.header->directory_used) * sizeof(ip_entry));
-    try_all(arena.heap, word_of(&arena.header->heap_top));
-    free_snapshot();
+    what_is_used = what;
+    begin_damage(use_and_put_back);
+    try_all("directory", (range){arena.directory, arena.directory + word_of(&arena.header->directory_used) * sizeof(ip_entry), STRIDE, false});
+    try_all_of_the_heap(STRIDE);
+    end_damage();
     for (unsigned i = 0; i < PEOPLE; i++) {
         for (unsigned k = 0; k < deals[i].n; k++) deals[i].messages[k].block = 0; /* it went with the arena */
         if (deals[i].room) end_deal(&deals[i]);
         deals[i] = (deal){0};
     }
-    OK(ip_member_leave(&arena));
-    ip_arena_detach(&arena);
 }
 
 static void any_changed_byte_is_noticed_or_harmless(void) {
@@ -337,9 +250,7 @@ static void use_a_deadlock(unsigned how) {
         FINE(ip_object_release(&arena, people[i].id, 0));
         for (unsigned end = 0; end < 2; end++) FINE(ip_object_release(&arena, channels[i].id, end));
     }
-    FINE(ip_member_leave(&arena));
-    uint64_t used;
-    if (ip_get(&arena.header->heap_used, &used) && !corrupt) RIGHT(used == 0);
+    leave_nothing();
 }
 
 static void nor_does_it_hide_a_deadlock(void) {
@@ -348,8 +259,6 @@ static void nor_does_it_hide_a_deadlock(void) {
 }
 
 int main(void) {
-    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(shared != MAP_FAILED);
     RUN(any_changed_byte_is_noticed_or_harmless);
     RUN(nor_does_it_hide_a_deadlock);
     return 0;

@@ -2,20 +2,14 @@
  *
  * No crash, no hang, no wrong contents. Bytes of the user's own memory are exempt: they are the user's to change.
  */
-#include <sys/mman.h>
+#include "world.h"
 
-#include "snapshot.h"
-
-#if defined(UNDER_TSAN)
-enum { STRIDE = 53 };
-#elif defined(UNDER_ASAN)
-enum { STRIDE = 7 };
-#else
-enum { STRIDE = 1 };
-#endif
 enum { SPARSE = 211 }; /* every so manieth byte of what is committed but unused */
 
 static ip_arena arena;
+
+#include "damage.h"
+
 static port q, inner, ends[2];
 static ip_memory *memory;
 static ip_id memory_id;
@@ -44,20 +38,6 @@ static void build(void) {
     OK(ip_block_new(&arena, 100, &b));
     OK(ip_block_drop(&arena, a));
 }
-
-static const char *failed; /* in the child: the answer that was wrong */
-static bool corrupt;
-
-/* Did it work? If not it must have said that the arena is damaged. */
-static bool fine(ip_status status, ip_status expected, const char *what) {
-    if (status == expected) return true;
-    if (status == IP_CORRUPT) corrupt = true;
-    else if (!failed) failed = what;
-    return false;
-}
-#define FINE(call) fine((call), IP_OK, #call)
-#define ANSWERS(call, expected) fine((call), (expected), #call)
-#define RIGHT(condition) (void)((condition) || failed || (failed = #condition))
 
 static bool takes(const port *p, uint64_t number, uint64_t size, unsigned n_handles) {
     message m;
@@ -148,11 +128,11 @@ static void use_memory(void) {
 }
 
 /* All that is in the arena is used, taken, and dropped. */
-static void use_everything(bool take_first) {
+static void use_everything(unsigned how) {
     use_members();
     use_memory();
     use_directory();
-    if (take_first) { /* else they are dropped by letting go of the queue */
+    if (how % 8) { /* else they are dropped by letting go of the queue */
         bool all = true;
         for (uint64_t i = 0; i < MESSAGES && all; i++) all = takes(&q, i, sizes[i], i == WITH_HANDLES ? 2 : 0);
         if (all) use_ring(&q, &q);
@@ -167,118 +147,25 @@ static void use_everything(bool take_first) {
     FINE(ip_object_release(&arena, ends[0].id, 0));
     FINE(ip_object_release(&arena, ends[1].id, 1));
     FINE(ip_object_release(&arena, memory_id, 0));
-    FINE(ip_member_leave(&arena));
-    uint64_t used;
-    if (ip_get(&arena.header->heap_used, &used) && !corrupt) RIGHT(used == 0);
+    leave_nothing();
 }
 
 /* ---- the changes ---- */
-
-static struct {
-    uint64_t at, change; /* where the child is */
-    uint64_t tried, found;
-} *shared;
-
-typedef struct {
-    uint64_t from, to, stride;
-    bool each_bit;
-} range;
 
 static bool is_users(uint64_t at) {
     uint64_t data = ip_offset_of(&arena, memory->data);
     return at >= data && at < data + 100;
 }
 
-static void try_change(uint64_t at, unsigned char change) {
-    ip_arena before = arena;
-    shared->at = at;
-    shared->change = change;
-    failed = NULL;
-    corrupt = false;
-    alarm(10);
-    arena.base[at] ^= change;
-    use_everything(shared->tried % 8 != 0);
-    arena = before; /* it has left */
-    restore_snapshot(&arena);
-    shared->tried++;
-    shared->found += corrupt;
-    if (failed) {
-        fprintf(stderr, "\nwrong: %s\n", failed);
-        _exit(1);
-    }
-}
-
-/* In a child, from shared->at on. */
-static void try_range(const range *r, uint64_t from) {
-    uint64_t random = from;
-    for (uint64_t at = from; at < r->to; at += r->stride) {
-        if (is_users(at)) continue;
-        if (r->each_bit)
-            for (int bit = 0; bit < 8; bit++) try_change(at, (unsigned char)(1 << bit));
-        else
-            try_change(at, (unsigned char)(1 + next_random(&random) % 255));
-    }
-}
-
-/* Forks a child that passes for this process, which waits: so what it does needs no undoing in a member of its own. */
-static pid_t fork_double(void) {
-    ip_arena me = arena;
-    fflush(NULL);
-    pid_t pid = fork();
-    CHECK(pid >= 0);
-    if (pid == 0) arena = me;
-    return pid;
-}
-
-static unsigned failures;
-
-static void try_all(const char *what, range r) {
-    uint64_t tried = shared->tried, found = shared->found, from = r.from;
-    while (from < r.to) {
-        pid_t pid = fork_double();
-        if (pid == 0) {
-            try_range(&r, from);
-            _exit(0);
-        }
-        int status;
-        CHECK_EQ(waitpid(pid, &status, 0), pid);
-        if (WIFEXITED(status) && WEXITSTATUS(status) == 0) break;
-        fprintf(stderr, "%s: byte %llu (%llu from its start) ^ %#llx: %s %d\n", what, (unsigned long long)shared->at,
-                (unsigned long long)(shared->at - r.from), (unsigned long long)shared->change,
-                WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-        CHECK(++failures < 5);
-        restore_snapshot(&arena);
-        from = shared->at + r.stride;
-    }
-    printf("  %s: %llu changes, %llu noticed\n", what, (unsigned long long)(shared->tried - tried),
-           (unsigned long long)(shared->found - found));
-    fflush(stdout);
-}
-
-static void save_all(void) {
-    take_snapshot(&arena);
-    shared->tried = shared->found = 0;
-    pid_t pid = fork_double();
-    if (pid == 0) {
-        for (int i = 0; i < 9; i++) try_change(0, 0); /* without damage all is right */
-        _exit(0);
-    }
-    CHECK_EQ(child_end(pid), CHILD_DONE);
-    CHECK_EQ(shared->found, 0);
-    printf("\n");
-}
-
-static void forget_all(void) {
-    CHECK_EQ(failures, 0);
-    free_snapshot();
-    OK(ip_member_leave(&arena));
-    ip_arena_detach(&arena);
+static void begin(void) {
+    is_spared = is_users;
+    begin_damage(use_everything);
 }
 
 static void any_changed_byte_is_noticed_or_harmless(void) {
     build();
-    save_all();
-    uint64_t top = arena.heap + regions[3].size, header = sizeof(ip_header), page = IP_PAGE;
+    begin();
+    uint64_t header = sizeof(ip_header), page = IP_PAGE;
     uint64_t journal = 200 * sizeof(ip_journal_entry), members = 4 * sizeof(ip_member), entries = 8 * sizeof(ip_entry);
     try_all("header", (range){0, header, STRIDE, true});
     try_all("journal", (range){arena.journal, arena.journal + journal, STRIDE, false});
@@ -290,8 +177,8 @@ static void any_changed_byte_is_noticed_or_harmless(void) {
     try_all("chunks", (range){arena.chunks, arena.chunks + 128, STRIDE, true});
     try_all("chunks, the rest", (range){arena.chunks + 128, arena.chunks + page, 13 * STRIDE, false});
     /* the bodies: queues, pipe, memory, and what lies between them */
-    try_all("heap", (range){arena.heap, top, STRIDE, false});
-    forget_all();
+    try_all_of_the_heap(STRIDE);
+    end_damage();
 }
 
 static void die_when_placed(const char *step) {
@@ -311,17 +198,15 @@ static void nor_does_it_mislead_a_rollback(void) {
     CHECK_EQ(child_end(pid), CHILD_KILLED);
     CHECK(word_of(&arena.header->journal.count) > 2);
     victims = 1;
-    save_all();
+    begin();
     try_all("header", (range){0, sizeof(ip_header), 7 * STRIDE, true});
     try_all("journal", (range){arena.journal, arena.journal + 8 * sizeof(ip_journal_entry), STRIDE, true});
     try_all("members", (range){arena.members, arena.members + 3 * sizeof(ip_member), STRIDE, true});
-    try_all("heap", (range){arena.heap, arena.heap + regions[3].size, 11 * STRIDE, false});
-    forget_all();
+    try_all_of_the_heap(11 * STRIDE);
+    end_damage();
 }
 
 int main(void) {
-    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(shared != MAP_FAILED);
     RUN(any_changed_byte_is_noticed_or_harmless);
     RUN(nor_does_it_mislead_a_rollback);
     return 0;

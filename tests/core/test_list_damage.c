@@ -1,18 +1,10 @@
 /* test_list_damage.c: change any byte of a list: each operation says that it is damaged or gives the right answer. */
-#include <sys/mman.h>
-
 #include "list_world.h"
-#include "snapshot.h"
-
-#if defined(UNDER_TSAN)
-enum { STRIDE = 53 };
-#elif defined(UNDER_ASAN)
-enum { STRIDE = 7 };
-#else
-enum { STRIDE = 1 };
-#endif
 
 static ip_arena arena;
+
+#include "damage.h"
+
 static list l, inner;
 static int victims; /* members that died in a change */
 static bool in_a_transaction; /* or in one of these */
@@ -59,20 +51,6 @@ static void build(void) {
 }
 
 /* ---- in the child ---- */
-
-static const char *failed; /* the answer that was wrong */
-static bool corrupt;
-
-/* Did it work? If not it must have said that the arena is damaged. */
-static bool fine(ip_status status, ip_status expected, const char *what) {
-    if (status == expected) return true;
-    if (status == IP_CORRUPT) corrupt = true;
-    else if (!failed) failed = what;
-    return false;
-}
-#define FINE(call) fine((call), IP_OK, #call)
-#define ANSWERS(call, expected) fine((call), (expected), #call)
-#define RIGHT(condition) (void)((condition) || failed || (failed = #condition))
 
 static ip_handle_ref got[2];
 static ip_value_out new_out(void) { return (ip_value_out){.data = got_bytes, .room = 2000, .handles = got, .handles_room = 2}; }
@@ -155,91 +133,22 @@ static void use_everything(unsigned how) {
     }
     FINE(ip_object_release(&arena, l.id, 0));
     FINE(ip_object_release(&arena, inner.id, 0));
-    FINE(ip_member_leave(&arena));
-    uint64_t used;
-    if (ip_get(&arena.header->heap_used, &used) && !corrupt) RIGHT(used == 0);
+    leave_nothing();
     memcpy(model, as_built, sizeof model);
     count = count_as_built;
 }
 
 /* ---- the changes ---- */
 
-static struct {
-    uint64_t at, change, tried, found;
-} *shared;
-
-static void try_change(uint64_t at, unsigned char change) {
-    ip_arena before = arena;
-    shared->at = at;
-    shared->change = change;
-    failed = NULL;
-    corrupt = false;
-    alarm(10);
-    arena.base[at] ^= change;
-    use_everything((unsigned)shared->tried);
-    arena = before; /* it has left */
-    restore_snapshot(&arena);
-    shared->tried++;
-    shared->found += corrupt;
-    if (failed) {
-        fprintf(stderr, "\nwrong: %s\n", failed);
-        _exit(1);
-    }
-}
-
-/* Forks a child that passes for this process, which waits. */
-static pid_t fork_double(void) {
-    ip_arena me = arena;
-    fflush(NULL);
-    pid_t pid = fork();
-    CHECK(pid >= 0);
-    if (pid == 0) arena = me;
-    return pid;
-}
-
-static void try_all(uint64_t from, uint64_t to, uint64_t stride) {
-    unsigned failures = 0;
-    for (uint64_t start = from; start < to;) {
-        pid_t pid = fork_double();
-        if (pid == 0) {
-            uint64_t random = start;
-            for (uint64_t at = start; at < to; at += stride) try_change(at, (unsigned char)(1 + next_random(&random) % 255));
-            _exit(0);
-        }
-        int status;
-        CHECK_EQ(waitpid(pid, &status, 0), pid);
-        if (WIFEXITED(status) && WEXITSTATUS(status) == 0) break;
-        fprintf(stderr, "byte %llu (%llu from the start) ^ %#llx, try %llu: %s %d\n", (unsigned long long)shared->at,
-                (unsigned long long)(shared->at - from), (unsigned long long)shared->change, (unsigned long long)shared->tried,
-                WIFSIGNALED(status) ? "signal" : "status", WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-        CHECK(++failures < 5);
-        restore_snapshot(&arena);
-        start = shared->at + stride;
-    }
-    CHECK_EQ(failures, 0);
-    printf(" %llu changes, %llu noticed ...", (unsigned long long)shared->tried, (unsigned long long)shared->found);
-}
-
-static void try_all_of_the_heap(uint64_t stride) {
-    uint64_t top = word_of(&arena.header->heap_top);
-    take_snapshot(&arena);
-    shared->tried = shared->found = 0;
-    pid_t pid = fork_double();
-    if (pid == 0) {
-        for (int i = 0; i < 9; i++) try_change(0, 0); /* without damage all is right */
-        _exit(0);
-    }
-    CHECK_EQ(child_end(pid), CHILD_DONE);
-    CHECK_EQ(shared->found, 0);
-    try_all(arena.heap, top, stride);
-    free_snapshot();
-    OK(ip_member_leave(&arena));
-    ip_arena_detach(&arena);
+static void damage_the_heap(uint64_t stride) {
+    begin_damage(use_everything);
+    try_all_of_the_heap(stride);
+    end_damage();
 }
 
 static void any_changed_byte_is_noticed_or_harmless(void) {
     build();
-    try_all_of_the_heap(STRIDE);
+    damage_the_heap(STRIDE);
 }
 
 static void die_when_changed(const char *step) {
@@ -258,7 +167,7 @@ static void nor_does_it_mislead_a_rollback(void) {
     CHECK_EQ(child_end(pid), CHILD_KILLED);
     CHECK(word_of(&arena.header->journal.count) > 2);
     victims = 1;
-    try_all_of_the_heap(3 * STRIDE);
+    damage_the_heap(3 * STRIDE);
 }
 
 /* And when a transaction is to be rolled back, whose log has all that there is. */
@@ -280,12 +189,10 @@ static void nor_an_undo(void) {
     CHECK_EQ(child_end(pid), CHILD_KILLED);
     victims = 1;
     in_a_transaction = true;
-    try_all_of_the_heap(STRIDE);
+    damage_the_heap(STRIDE);
 }
 
 int main(void) {
-    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(shared != MAP_FAILED);
     RUN(any_changed_byte_is_noticed_or_harmless);
     RUN(nor_does_it_mislead_a_rollback);
     RUN(nor_an_undo);
