@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from dropin.support import METHODS, default_method
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -30,3 +31,10 @@ def no_child_left() -> Iterator[None]:
             for number in (signal.SIGKILL, signal.SIGCONT):
                 os.kill(child.pid, number)
             child.join(10)
+
+
+@pytest.fixture(params=METHODS)
+def method(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each start method, as the default one."""
+    with default_method(request.param):
+        yield request.param

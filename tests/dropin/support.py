@@ -6,7 +6,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 CHILD_LIMIT = (
@@ -24,6 +25,19 @@ def bounded(target: Callable[..., Any], args: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(CHILD_LIMIT)
     target(*args)
+
+
+@contextmanager
+def default_method(name: str) -> Iterator[None]:
+    """interproc's default start method within the block."""
+    import interproc
+
+    before = interproc.get_start_method(allow_none=True)
+    interproc.set_start_method(name, force=True)
+    try:
+        yield
+    finally:
+        interproc.set_start_method(before, force=True)
 
 
 def in_thread(call: Any) -> Any:

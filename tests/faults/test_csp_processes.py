@@ -11,14 +11,12 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from dropin.support import METHODS, NEVER, SOON
+from dropin.support import NEVER, SOON, default_method
 
 import interproc
-from interproc.context import _default_context
 from interproc.csp import (
     Barrier,
     Channel,
@@ -31,15 +29,6 @@ from interproc.csp import (
 )
 
 from .support import AT_ONCE, at_once
-
-
-@pytest.fixture(params=METHODS)
-def method(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Each start method, as the default one."""
-    before = _default_context._method
-    interproc.set_start_method(request.param, force=True)
-    yield request.param
-    _default_context._method = before
 
 
 @process
@@ -221,9 +210,7 @@ def test_a_thread_that_returns_with_a_lock_leaves_it_locked() -> None:
 
 
 def test_one_that_cannot_be_started_stops_the_others() -> None:
-    before = _default_context._method
-    interproc.set_start_method("spawn", force=True)
-    try:
+    with default_method("spawn"):
         channel = Channel[int]()
         with pytest.raises(ExceptionGroup, match="1 of 3") as caught:
             Parallel(
@@ -231,8 +218,6 @@ def test_one_that_cannot_be_started_stops_the_others() -> None:
                 process(lambda lock, out: None)(threading.Lock(), channel.writer()),
                 waits(channel.reader()),
             )
-    finally:
-        _default_context._method = before
     assert isinstance(caught.value.exceptions[0], interproc.PicklingError)
 
 

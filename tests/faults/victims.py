@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from dropin.support import SOON, until
+from dropin.support import SOON, default_method, until
 
 import interproc
-from interproc.context import _default_context
 from interproc.csp import (
     Barrier,
     Channel,
@@ -35,10 +34,8 @@ LIMIT = 40  # seconds after which a process ends by itself, whatever has become 
 @pytest.fixture(params=["fork", "spawn"])
 def method(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each start method, as the default one."""
-    before = _default_context._method
-    interproc.set_start_method(request.param, force=True)
-    yield request.param
-    _default_context._method = before
+    with default_method(request.param):
+        yield request.param
 
 
 @contextlib.contextmanager

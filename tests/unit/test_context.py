@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dropin.support import METHODS, SOON, Crew, until
+from dropin.support import METHODS, SOON, Crew, default_method, until
 
 import interproc
 from interproc import _core, locks, shared
@@ -137,14 +137,10 @@ def test_a_child_of_a_process_that_had_no_arena_yet(method: str, tmp_path: Path)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_process_with_pickling_of_its_own(method: str) -> None:
     value = shared.Value("i", 0)
-    old = interproc.get_start_method(allow_none=True)
-    interproc.set_start_method(method, force=True)
-    try:
+    with default_method(method):
         worker = Worker(value, 5)
         worker.start()
         worker.join(SOON)
-    finally:
-        interproc.set_start_method(old, force=True)
     assert worker.exitcode == 0
     assert value.value == 5
 

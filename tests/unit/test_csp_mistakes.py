@@ -6,14 +6,13 @@ import asyncio
 import math
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from dropin.support import METHODS
+from dropin.support import default_method
 
 import interproc
-from interproc.context import _default_context
 from interproc.csp import (
     Alternation,
     Barrier,
@@ -37,15 +36,6 @@ from interproc.csp import (
     select,
     selecting,
 )
-
-
-@pytest.fixture(params=METHODS)
-def method(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Each start method, as the default one."""
-    before = _default_context._method
-    interproc.set_start_method(request.param, force=True)
-    yield request.param
-    _default_context._method = before
 
 
 @process
@@ -129,16 +119,12 @@ def test_ends_of_a_network_that_has_run(method: str) -> None:
 
 def test_a_closure_around_an_end_that_has_ended() -> None:
     """The error is the channel's, not that of its pickling."""
-    before = _default_context._method
-    interproc.set_start_method("spawn", force=True)
-    try:
+    with default_method("spawn"):
         channel = Channel[int]("numbers")
         out = channel.writer()
         out.retire()
         with pytest.raises(ExceptionGroup) as caught:
             Parallel(process(lambda: out.send(1))())
-    finally:
-        _default_context._method = before
     (error,) = caught.value.exceptions
     assert isinstance(error, ChannelRetire)
 

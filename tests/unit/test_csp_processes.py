@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from dropin.support import METHODS, NEVER, SOON, until
+from dropin.support import NEVER, SOON, default_method, until
 
 import interproc
 from interproc import _core
-from interproc.context import _default_context
 from interproc.csp import (
     Barrier,
     Channel,
@@ -50,15 +49,6 @@ from interproc.csp.running.run import Run
 from interproc.csp.scope import Scope, current_scope
 
 KINDS = ["process", "thread", "task"]
-
-
-@pytest.fixture(params=METHODS)
-def method(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Each start method, as the default one."""
-    before = _default_context._method
-    interproc.set_start_method(request.param, force=True)
-    yield request.param
-    _default_context._method = before
 
 
 def python(code: str, *options: str, stdin: bool = False) -> str:
@@ -1064,16 +1054,12 @@ def test_a_result_that_cannot_be_pickled(method: str) -> None:
 
 
 def test_arguments_that_cannot_be_pickled_are_told_of() -> None:
-    before = _default_context._method
-    interproc.set_start_method("spawn", force=True)
-    try:
+    with default_method("spawn"):
         channel = Channel[int]()
         [error] = failures_of(
             process(lambda x, out: None, name="work")({"a": threading.Lock()}, channel.writer()),
             receives(channel.reader()),
         )
-    finally:
-        _default_context._method = before
     assert "the arguments of work: cannot pickle 'lock' object at item[0]['a']" in str(error)
 
 
