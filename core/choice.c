@@ -155,15 +155,15 @@ static ip_status meet(attempt *a, ip_barrier *barrier, uint64_t where) {
 /* They have: wakes them. */
 static void wake_who_met(ip_arena *arena, ip_barrier *barrier) {
     uint64_t head, tail, offer, state;
+    unsigned its;
     ip_party *party;
     ip_word *word;
     ip_event *wake;
     if (ip_offers_span(&barrier->offers, &head, &tail) != IP_OK) return;
     for (; head < tail; head++) {
         if (ip_offers_at(arena, &barrier->offers, head, &word) != IP_OK || !ip_get(word, &offer) || !offer) continue;
-        if (ip_party_find(arena, (uint32_t)(offer & 0xFFFFF), (uint32_t)(offer >> 32 & 0xFFFFFF), &party) != IP_OK || !party) continue;
-        if (!ip_get(&party->state, &state) || ip_party_phase(state) != IP_PARTY_MET || ip_party_chosen(state) != (offer >> 20 & 0xFFF))
-            continue;
+        if (ip_offer_party(arena, offer, &party, &its) != IP_OK || !party) continue;
+        if (!ip_get(&party->state, &state) || ip_party_phase(state) != IP_PARTY_MET || ip_party_chosen(state) != its) continue;
         ip_party_call(arena, party, &wake, NULL);
         if (wake) ip_event_wake(wake);
     }

@@ -137,7 +137,7 @@ ip_status ip_offers_free(ip_arena *arena, ip_offers *offers) {
 
 /* ---- whose they are ---- */
 
-static ip_status party_of(ip_arena *arena, uint64_t offer, ip_party **party, unsigned *guard) {
+ip_status ip_offer_party(ip_arena *arena, uint64_t offer, ip_party **party, unsigned *guard) {
     *guard = (unsigned)(offer >> 20 & 0xFFF);
     return ip_party_find(arena, (uint32_t)(offer & 0xFFFFF), (uint32_t)(offer >> 32 & 0xFFFFFF), party);
 }
@@ -163,7 +163,7 @@ static ip_status is_out(ip_arena *arena, ip_party *party, unsigned guard, uint64
 ip_status ip_offer_is_out(ip_arena *arena, uint64_t offer, uint64_t where, ip_party **party, unsigned *guard) {
     *party = NULL;
     if (!offer) return IP_AGAIN;
-    IP_TRY(party_of(arena, offer, party, guard));
+    IP_TRY(ip_offer_party(arena, offer, party, guard));
     return *party ? is_out(arena, *party, *guard, where) : IP_AGAIN;
 }
 
@@ -171,7 +171,7 @@ ip_status ip_offer_is_good(ip_arena *arena, uint64_t offer, const void *context)
     unsigned guard;
     ip_party *party;
     uint64_t named;
-    IP_TRY(party_of(arena, offer, &party, &guard));
+    IP_TRY(ip_offer_party(arena, offer, &party, &guard));
     if (!party) return IP_AGAIN;
     IP_TRY(named_by(arena, party, guard, &named));
     /* Of one that does not wait just now: its guard says that it is entered, so it has to stay. */

@@ -47,6 +47,8 @@ ip_status ip_offer_is_good(ip_arena *arena, uint64_t offer, const void *context)
 static inline uint64_t ip_offer_of(ip_id party, unsigned guard) {
     return (uint64_t)party.index | (uint64_t)guard << 20 | (uint64_t)(party.generation & 0xFFFFFF) << 32;
 }
+/* Whose it is, or NULL, and of which of its guards. */
+ip_status ip_offer_party(ip_arena *arena, uint64_t offer, ip_party **party, unsigned *guard);
 /* Is the offer out: does its party wait, and its guard name this object and side? IP_AGAIN: no. *party: whose it is, or NULL. */
 ip_status ip_offer_is_out(ip_arena *arena, uint64_t offer, uint64_t where, ip_party **party, unsigned *guard);
 /* How many are out. */
