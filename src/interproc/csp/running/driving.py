@@ -29,6 +29,24 @@ PATIENCE = ((2.0, signal.SIGTERM), (1.0, signal.SIGKILL), (5.0, None))
 LOOK = 0.1  # seconds until who waits for others looks whether it can end
 
 
+class _Stopping:
+    """A run that is poisoned, then signalled: first all of it is waited for, later only its OS processes."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._all = True
+        run.stop()
+
+    def over(self) -> bool:
+        return not (self._run.running if self._all else self._run.watched)
+
+    def insist(self, number: int | None, impatient: bool) -> None:
+        """With that signal; if somebody is impatient, with SIGKILL; None: there is no more to be done."""
+        self._all = False
+        if number is not None:
+            self._run.signal(signal.SIGKILL if impatient else number)
+
+
 class _Joining:
     """What the party that waits for processes tells: for how many. None: it tells nothing.
 
@@ -155,22 +173,16 @@ def drive(run: Run, timeout: float | None = None) -> bool:
 
 def stop(run: Run) -> None:
     """Ends it in bounded time, whatever that takes of its OS processes."""
-    run.stop()
-    all_of_them = True
-
-    def over() -> bool:
-        return not (run.running if all_of_them else run.watched)
-
+    stopping = _Stopping(run)
     for patience, number in PATIENCE:
+        impatient = False
         try:
             with _Waiter(run) as waiter:
-                if waiter.wait(over, time.monotonic() + patience):
+                if waiter.wait(stopping.over, time.monotonic() + patience):
                     return
-        except KeyboardInterrupt:  # again: somebody is impatient
-            number = signal.SIGKILL if number is not None else None
-        all_of_them = False
-        if number is not None:
-            run.signal(number)
+        except KeyboardInterrupt:  # again
+            impatient = True
+        stopping.insist(number, impatient)
 
 
 # ---- an event loop -----------------------------------------------------------------------------------------
@@ -232,23 +244,17 @@ async def drive_in_loop(run: Run, parent: int = 0, timeout: float | None = None)
                         await wait(lambda: run.over)
             return run.over
         except BaseException:
-            run.stop()
-            all_of_them = True
-
-            def over() -> bool:
-                return not (run.running if all_of_them else run.watched)
-
+            stopping = _Stopping(run)
             for patience, number in PATIENCE:
+                impatient = False
                 try:
-                    await asyncio.wait_for(wait(over), patience)
+                    await asyncio.wait_for(wait(stopping.over), patience)
                     break
                 except TimeoutError:
                     pass
                 except asyncio.CancelledError:
-                    number = signal.SIGKILL if number is not None else None
-                all_of_them = False
-                if number is not None:
-                    run.signal(number)
+                    impatient = True
+                stopping.insist(number, impatient)
             raise
         finally:
             run.on_end = run.on_watch = None
