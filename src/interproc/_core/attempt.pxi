@@ -382,17 +382,17 @@ cdef class _Attempt:
         cdef cbool done, slept = False
         if self.buffered and self._any_ready():
             return TRY_AGAIN
-        if not self.asked and _staller is not None:
-            self.asked = True
-            self.stall = _staller(self.arena)
-        if self.probe is not None and self.probe():
-            self.probed = True
-            return OVER
+        if self.probe is not None:
+            self._find_stall()
+            if self.probe():
+                self.probed = True
+                return OVER
         while True:
             with nogil:
                 done = ip_party_wait(self.party.party, self.deadline, &slept)
             if done:
                 return SETTLED
+            self._find_stall()
             self._bury_dead()
             PyErr_CheckSignals()
             if self.stall is not None and self.stall.interrupted():
@@ -404,6 +404,13 @@ cdef class _Attempt:
             if self._any_ended() or self._any_ready():
                 return TRY_AGAIN
             self._linger()
+
+    cdef int _find_stall(self) except -1:
+        """Before signals are handled, and not for waits that end at once."""
+        if not self.asked and _staller is not None:
+            self.asked = True
+            self.stall = _staller(self.arena)
+        return 0
 
     cdef int _bury_dead(self) except -1:
         """Has the process died that could end this wait? Then it is buried, which poisons its channels. So is any other, now and then."""

@@ -497,7 +497,7 @@ def set_introducer(function):
 
 
 def set_staller(function):
-    """What is called, with the arena, before a thread waits: the event loop that it runs (csp/tasks.py: Stall), or None."""
+    """What is called, with the arena, when a thread's wait does not end at once: the event loop that it runs (csp/tasks.py: Stall), or None."""
     global _staller
     _staller = function
 

@@ -300,7 +300,7 @@ def _runner(loop: asyncio.AbstractEventLoop) -> asyncio.Runner | None:
 
 
 def _stall(arena: _core.Arena) -> Stall | None:
-    """The binding: this thread is about to wait."""
+    """The binding: this thread waits."""
     loop = running_loop()
     return None if loop is None else Stall(loop, arena)
 
