@@ -266,7 +266,7 @@ class Channel(_core.Channel[T]):
 
     The name is for people: it is shown in pictures, in errors and in the description of a deadlock. A Channel
     is a maker of ends; to hold one keeps nobody waiting, and who only has the Channel is no reader and no
-    writer. In another arena than the default one (`arena`) nobody looks for deadlocks.
+    writer. A deadlock is found among the channels of one arena (`arena`), not across several.
 
     Raises:
         TypeError, ValueError: `buffer` is none of these; the name is no str, or longer than 64 bytes.
